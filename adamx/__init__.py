@@ -1,0 +1,9 @@
+"""adamx: every point of an optimizer's hyperparameter grid, thousands of whole training runs, in one Numba kernel."""
+
+from adamx.axes import grid
+from adamx.engine import simulate
+from adamx.registry import InputError
+from adamx.results import Results
+
+__all__ = ["InputError", "Results", "grid", "simulate"]
+__version__ = "0.1.0"

@@ -1,0 +1,138 @@
+"""The engine: columns of hyperparameters in, Results out, a chunk of runs at a time."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from adamx import optimizer as optimizers
+from adamx import problem as problems
+from adamx.problem import Problem, whole
+from adamx.registry import InputError, unknown
+from adamx.results import Results, concatenate
+
+BACKENDS = ("cpu",)
+DTYPES = ("float32", "float64")
+MAX_SEED = 2**32
+
+
+def columns(
+    optimizer: str, hyper: Mapping[str, Any], seed: Any = 0
+) -> tuple[optimizers.Rule, dict[str, np.ndarray], np.ndarray]:
+    """The rule, a column for each of its hyperparameters and the seeds, all of one length.
+
+    `hyper` may have the axis "seed" among the hyperparameters.
+    """
+    rule = optimizers.rule(optimizer)
+    hyper = dict(hyper)
+    seeds = np.atleast_1d(np.asarray(hyper.pop("seed", seed)))
+    if seeds.dtype.kind not in "iu" and not (seeds.dtype.kind == "f" and (seeds == np.floor(seeds)).all()):
+        raise InputError(f"seed is {seed!r}: whole numbers are needed")
+    if seeds.ndim != 1 or not seeds.size or seeds.min() < 0 or seeds.max() >= MAX_SEED:
+        raise InputError(f"seed is {seed!r}: whole numbers from 0 to 2^32 - 1 are needed")
+    checked = optimizers.check(rule, hyper)
+    runs = max(len(seeds), len(checked["lr"]))
+    if {len(seeds), len(checked["lr"])} - {1, runs}:
+        raise InputError(f"{len(seeds)} seeds for {len(checked['lr'])} runs: one for all or one each is needed")
+    checked = {name: np.ascontiguousarray(np.broadcast_to(values, runs)) for name, values in checked.items()}
+    return rule, checked, np.ascontiguousarray(np.broadcast_to(seeds, runs), dtype=np.int64)
+
+
+def check_shape(steps: object, record_every: object, dtype: str, backend: str) -> None:
+    """Raise InputError unless steps, record_every, dtype and backend can be used."""
+    if whole("steps", steps, 1) >= 2**31:
+        raise InputError(f"steps is {steps}: less than 2^31 is needed")
+    whole("record_every", record_every, 1)
+    if dtype not in DTYPES:
+        raise unknown("dtype", dtype, DTYPES)
+    if backend not in BACKENDS:
+        raise unknown("backend", backend, BACKENDS)
+
+
+def stream(
+    optimizer: str,
+    problem: Problem,
+    hyper: Mapping[str, Any],
+    steps: int,
+    record_every: int = 1,
+    seed: Any = 0,
+    dtype: str = "float64",
+    backend: str = "cpu",
+    x0: np.ndarray | None = None,
+    tick: Callable[[int, int], None] | None = None,
+) -> Iterator[Results]:
+    """Chunks of finished runs, in order; a chunk takes about a second where that keeps all threads busy.
+
+    Args:
+        tick: called with (runs of the chunk, steps done) several times a second while a chunk is computed.
+    The other arguments are those of `simulate`; a run's numbers do not depend on the chunk it is in.
+    """
+    check_shape(steps, record_every, dtype, backend)
+    rule, checked, seeds = columns(optimizer, hyper, seed)
+    if x0 is not None:
+        x0 = np.broadcast_to(np.asarray(x0, dtype=np.float64), (len(seeds), problem.dim))
+    device = importlib.import_module(f"adamx.{backend}")
+    size = device.chunk_runs(problem, steps)
+    for first in range(0, len(seeds), size):
+        part = slice(first, min(first + size, len(seeds)))
+        runs = part.stop - part.start
+        yield device.run(
+            rule,
+            problem,
+            {name: values[part] for name, values in checked.items()},
+            seeds[part],
+            steps,
+            record_every,
+            dtype,
+            None if x0 is None else x0[part],
+            tick and partial(tick, runs),
+        )
+
+
+def simulate(
+    optimizer: str,
+    problem: str | Problem,
+    hyper: Mapping[str, Any],
+    steps: int,
+    record_every: int = 1,
+    seed: Any = 0,
+    dtype: str = "float64",
+    backend: str = "cpu",
+    problem_args: Mapping[str, Any] | None = None,
+    x0: Any = None,
+) -> Results:
+    """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
+
+    Args:
+        optimizer: a name in `adamx.optimizers`, or the path of a file with a rule.
+        problem: a name in `adamx.problems`, the path of a file with a landscape, or a problem made before.
+        hyper: hyperparameter names to scalars or equal-length arrays, a run each; `adamx.grid` makes products.
+            What is not named has the rule's default. "seed" may be among the names.
+        steps: updates of every run.
+        record_every: the loss is recorded at step 0, every so many steps and at the end.
+        seed: one whole number or one a run: minibatches, noise and initial weights. Runs of one seed share them.
+        dtype: "float64" or "float32", the type of all arithmetic.
+        backend: where it runs: "cpu".
+        problem_args: settings of the problem.
+        x0: (coordinates,) or (runs, coordinates) starting points in place of the problem's own.
+
+    Returns:
+        Results; a run that diverges is a result like any other.
+
+    Raises:
+        InputError: (a ValueError) an unknown name or a value out of range, before anything is computed.
+
+    Example:
+        >>> import adamx
+        >>> sweep = adamx.simulate("adam", "rosenbrock", adamx.grid(lr=[0.001, 0.01], eps=[1e-8, 1e-2]), steps=1000)
+        >>> sweep.loss.shape
+        (1001, 4)
+    """
+    if isinstance(problem, str):
+        problem = problems.problem(problem, problem_args)
+    parts = stream(optimizer, problem, hyper, steps, record_every, seed, dtype, backend, x0)
+    return concatenate(parts)

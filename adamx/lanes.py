@@ -1,0 +1,170 @@
+"""The CPU kernel for landscapes: runs side by side in SIMD lanes.
+
+`LANES` runs make a block, a block is one iteration of a parallel loop, and within it every step is a loop over lanes
+on rows of one small scratch array, `a[row, lane]`. That the rows share an array and lie a constant distance apart is
+what lets the compiler prove that they do not overlap; that points and gradients are tuples with static indices is
+what keeps the loop free of memory it does not need. A lane's arithmetic does not depend on its neighbours, so a run
+is the same to the bit wherever it lands.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+from adamx import regimes, rng
+from adamx.optimizer import Rule
+from adamx.portable import cached, digest, generate, portable, rows, specialise
+from adamx.problem import Landscape
+from adamx.regimes import Criteria, Figures, Marks
+
+LANES = 64
+
+
+class Layout:
+    """Which rows of a run's column hold what: the point, the last move, state, clock, hyperparameters, figures."""
+
+    def __init__(self, rule: Rule, dim: int) -> None:
+        self.dim = dim
+        self.x = 0
+        self.moved = dim
+        self.states = [rows(rule.State, 2 * dim + i * len(rule.State._fields)) for i in range(dim)]
+        self.clock = 2 * dim + dim * len(rule.State._fields)
+        self.load_clock, self.store_clock, self.hyper = rows(rule.Clock, self.clock)
+        self.load_hyper, _, self.figures = rows(rule.Hyper, self.hyper)
+        self.load_figures, self.store_figures, self.gap = rows(Figures, self.figures)
+        self.slope = self.gap + 1
+        self.total = self.gap + 2
+        self.load_marks, self.store_marks, self.total_marks = rows(Marks, 0)
+
+
+def _evaluate(function: Any, Params: Any, dim: int, separable: bool, dtype: str) -> Callable[..., Any]:
+    """f(a, l, params) -> value, gradient tuple at lane l's point."""
+    fn = specialise(function, dtype)
+    load_params, _, _ = rows(Params, 0)
+    lines = []
+    if separable:
+        for i in range(dim):
+            j = f"{i} if params.shape[1] > 1 else 0"
+            lines.append(f"    f{i}, g{i} = fn(a[{i}, l], load(params, {j}))")
+        total = " + ".join(f"f{i}" for i in range(dim))
+    else:
+        xs = "".join(f"a[{i}, l], " for i in range(dim))
+        gs = ", ".join(f"g{i}" for i in range(dim))
+        lines.append(f"    total, ({gs},) = fn(({xs}), load(params, 0))")
+        total = "total"
+    gradient = "".join(f"g{i}, " for i in range(dim))
+    source = "def evaluate(a, l, params):\n" + "\n".join(lines) + f"\n    return {total}, ({gradient})\n"
+    return generate(source, fn=fn, load=load_params)
+
+
+def _moves(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
+    """f(a, l, g, h, now): every coordinate's update, unrolled."""
+    lines, namespace = [], {"update": specialise(rule.update, dtype)}
+    for i, (load, store, _) in enumerate(layout.states):
+        namespace |= {f"load{i}": load, f"store{i}": store}
+        lines += [
+            f"    x{i} = a[{i}, l]",
+            f"    y{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now)",
+            f"    store{i}(a, l, s{i})",
+            f"    a[{layout.moved + i}, l] = y{i} - x{i}",
+            f"    a[{i}, l] = y{i}",
+        ]
+    return generate("def moves(a, l, g, h, now):\n" + "\n".join(lines) + "\n", **namespace)
+
+
+def kernel_for(rule: Rule, problem: Landscape, dtype: str) -> tuple[Layout, Any]:
+    """The layout of a run's column and the compiled kernel; constants of the landscape are run-time values."""
+    return _kernel(rule, problem.function, problem.Params, problem.dim, problem.separable, problem.noise > 0, dtype)
+
+
+@cache
+def _kernel(
+    rule: Rule, function: Any, Params: Any, dim: int, separable: bool, noisy: bool, dtype: str
+) -> tuple[Layout, Any]:
+    real: Any = np.dtype(dtype).type
+    layout = Layout(rule, dim)
+    evaluate = _evaluate(function, Params, dim, separable, dtype)
+    moves = _moves(rule, layout, dtype)
+    per_step = specialise(rule.per_step, dtype)
+    begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
+    gaussian = specialise(rng.gaussian, dtype)
+    slope_of = generate(
+        "def slope_of(a, l, g):\n    return "
+        + " + ".join(f"g[{i}] * a[{layout.moved + i}, l]" for i in range(dim))
+        + "\n"
+    )
+    load_clock, store_clock, load_hyper = layout.load_clock, layout.store_clock, layout.load_hyper
+    load_figures, store_figures = layout.load_figures, layout.store_figures
+    load_marks, store_marks = layout.load_marks, layout.store_marks
+    load_criteria, _, _ = rows(Criteria, 0)
+    TOTAL, MARKS, GAP, SLOPE = layout.total, layout.total_marks, layout.gap, layout.slope
+    lanes = np.uint64(LANES)
+
+    if noisy:
+        draws = ", ".join(f"g[{i}] + noise * gaussian(*bits(seed, {rng.NOISE}, t, {i}))" for i in range(dim))
+        blur = generate(f"def blur(g, noise, seed, t):\n    return ({draws},)\n", gaussian=gaussian, bits=rng.bits)
+    else:
+
+        @portable
+        def blur(g, noise, seed, t):
+            return g
+
+    def kernel(carry, marks, seeds, params, criteria, minimum, noise, t0, t1, steps, tail, every, loss, final):
+        runs = carry.shape[1]
+        for block in numba.prange((runs + LANES - 1) // LANES):
+            a = np.empty((TOTAL, LANES), real)
+            k = np.empty((MARKS, LANES), np.int32)
+            seed = np.empty(LANES, np.int64)
+            first = block * LANES
+            for lane in range(LANES):
+                run = min(first + lane, runs - 1)
+                seed[lane] = seeds[run]
+                for row in range(TOTAL):
+                    a[row, lane] = carry[row, run]
+                for row in range(MARKS):
+                    k[row, lane] = marks[row, run]
+            count = min(LANES, runs - first)
+            c = load_criteria(criteria, 0)
+            low, sigma = minimum[0], noise[0]
+            for t in range(t0, t1):
+                now_t = real(t + 1)
+                if t == steps:
+                    for lane in range(count):
+                        for i in range(dim):
+                            final[first + lane, i] = a[i, lane]
+                for lane in range(lanes):
+                    value, g = evaluate(a, lane, params)
+                    g = blur(g, sigma, seed[lane], t)
+                    a[GAP, lane] = value - low
+                    a[SLOPE, lane] = slope_of(a, lane, g)
+                    h = load_hyper(a, lane)
+                    clock, now = per_step(now_t, load_clock(a, lane), h)
+                    store_clock(a, lane, clock)
+                    moves(a, lane, g, h, now)
+                if t == 0:
+                    for lane in range(lanes):
+                        store_figures(a, lane, begin(a[GAP, lane], c))
+                in_tail = t >= tail
+                for lane in range(lanes):
+                    f, m = track(
+                        t, a[GAP, lane], a[SLOPE, lane], in_tail, load_figures(a, lane), load_marks(k, lane), c
+                    )
+                    store_figures(a, lane, f)
+                    store_marks(k, lane, m)
+                if t % every == 0 or t == steps:
+                    record = (steps + every - 1) // every if t == steps else t // every
+                    for lane in range(count):
+                        loss[record, first + lane] = a[GAP, lane] + low
+            for lane in range(count):
+                for row in range(TOTAL):
+                    carry[row, first + lane] = a[row, lane]
+                for row in range(MARKS):
+                    marks[row, first + lane] = k[row, lane]
+
+    name = f"{rule.name}_{function.__module__.rsplit('.', 1)[-1]}_{dim}d_{dtype}"
+    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))

@@ -1,0 +1,179 @@
+"""The model of every task: fully connected layers with ReLU between them, its loss and its gradient.
+
+With no hidden layer it is softmax regression, logistic regression or least squares. Parameters lie in one flat array,
+layer by layer: weights (inputs, outputs), then biases. Products go through BLAS, one thread a run; all scratch belongs
+to the caller. Layer widths, data and loss are run-time values, so one compiled kernel serves every task.
+
+    softmax   mean_r [ log sum_k exp z_rk - z_r,y ]
+    logistic  mean_r [ log(1 + exp z_r) - y_r z_r ]
+    squares   mean_r [ (z_r - y_r)^2 / 2 ]
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adamx import rng
+from adamx.portable import portable, specialise
+from adamx.problem import LOSSES
+
+SOFTMAX, LOGISTIC, SQUARES = range(len(LOSSES))
+
+
+@portable
+def view(flat, first, a, b):
+    """Elements of a flat array as an (a, b) matrix."""
+    return flat[first : first + a * b].reshape((a, b))
+
+
+class Network(NamedTuple):
+    """The functions of `network(dtype)`; see the source of each."""
+
+    start: Any
+    gather: Any
+    forward: Any
+    loss: Any
+    backward: Any
+    score: Any
+
+
+@cache
+def network(dtype: str) -> Network:
+    """The model's functions for one dtype, to be inlined in a kernel.
+
+    `widths` (layers + 1,) are the units of each layer; `acts` and `slopes` (capacity * sum(widths),) hold the
+    activations and their gradients, layer after layer, `rows` rows each.
+    """
+    real: Any = np.dtype(dtype).type
+    zero, one, half, two = real(0), real(1), real(0.5), real(2)
+    gaussian = specialise(rng.gaussian, dtype)
+
+    @portable
+    def start(x, widths, seed):
+        """He et al. 2015 weights from the seed, zero biases; a linear model starts at zero."""
+        first = 0
+        for i in range(len(widths) - 1):
+            a, b = widths[i], widths[i + 1]
+            scale = math.sqrt(two / real(a)) if len(widths) > 2 else zero
+            for j in range(a * b):
+                u, w = rng.bits(seed, rng.WEIGHTS, 0, first + j)
+                x[first + j] = scale * gaussian(u, w)
+            x[first + a * b : first + (a + 1) * b] = zero
+            first += (a + 1) * b
+
+    @portable
+    def gather(data, labels, batch, seed, t, acts, picked):
+        """Draw `batch` rows with replacement into acts and picked."""
+        features = data.shape[1]
+        for r in range(batch):
+            row = rng.below(data.shape[0], seed, rng.ROWS, t, r)
+            for j in range(features):
+                acts[r * features + j] = data[row, j]
+            picked[r] = labels[row]
+
+    @portable
+    def forward(x, widths, acts, rows):
+        """Fill acts from its first layer on; returns the outputs (rows, outputs)."""
+        first, below = 0, 0
+        layers = len(widths) - 1
+        for i in range(layers):
+            a, b = widths[i], widths[i + 1]
+            above = below + rows * a
+            out = view(acts, above, rows, b)
+            np.dot(view(acts, below, rows, a), view(x, first, a, b), out)
+            bias = x[first + a * b : first + (a + 1) * b]
+            for r in range(rows):
+                for j in range(b):
+                    z = out[r, j] + bias[j]
+                    out[r, j] = z if (i == layers - 1 or z > zero) else z * zero
+            first += (a + 1) * b
+            below = above
+        return view(acts, below, rows, widths[layers])
+
+    @portable
+    def loss(kind, z, y, slope):
+        """The mean loss of outputs z (rows, outputs); slope becomes its gradient by z."""
+        rows, outputs = z.shape
+        share = one / real(rows)
+        total = zero
+        for r in range(rows):
+            if kind == SOFTMAX:
+                top = z[r, 0]
+                for k in range(1, outputs):
+                    top = max(top, z[r, k])
+                norm = zero
+                for k in range(outputs):
+                    e = math.exp(z[r, k] - top)
+                    slope[r, k] = e
+                    norm += e
+                scale = share / norm
+                for k in range(outputs):
+                    slope[r, k] *= scale
+                label = int(y[r])
+                slope[r, label] -= share
+                total += math.log(norm) + top - z[r, label]
+            elif kind == LOGISTIC:
+                e = math.exp(-abs(z[r, 0]))
+                total += max(z[r, 0], zero * z[r, 0]) - y[r] * z[r, 0] + math.log1p(e)
+                sigmoid = (one if z[r, 0] >= zero else e) / (one + e)
+                slope[r, 0] = share * (sigmoid - y[r])
+            else:
+                residual = z[r, 0] - y[r]
+                total += half * residual * residual
+                slope[r, 0] = share * residual
+        return total * share
+
+    @portable
+    def backward(x, widths, acts, slopes, rows, g):
+        """The gradient g by all parameters, from slopes of the outputs; slopes are filled downwards."""
+        first, above = len(x), 0
+        layers = len(widths) - 1
+        for i in range(layers):
+            above += rows * widths[i]
+        for i in range(layers - 1, -1, -1):
+            a, b = widths[i], widths[i + 1]
+            first -= (a + 1) * b
+            below = above - rows * a
+            slope = view(slopes, above, rows, b)
+            inputs = view(acts, below, rows, a)
+            np.dot(inputs.T, slope, view(g, first, a, b))
+            bias = g[first + a * b : first + (a + 1) * b]
+            bias[:] = zero
+            for r in range(rows):
+                for j in range(b):
+                    bias[j] += slope[r, j]
+            if i > 0:
+                down = view(slopes, below, rows, a)
+                np.dot(slope, view(x, first, a, b).T, down)
+                for r in range(rows):
+                    for j in range(a):
+                        down[r, j] = down[r, j] if inputs[r, j] > zero else zero
+            above = below
+
+    @portable
+    def score(kind, x, widths, data, labels, acts, slopes, capacity):
+        """Mean loss and share of right answers over all rows, `capacity` rows at a time."""
+        total, right = zero, zero
+        rows_all, features = data.shape
+        outputs = widths[len(widths) - 1]
+        for r0 in range(0, rows_all, capacity):
+            rows = min(capacity, rows_all - r0)
+            for r in range(rows):
+                for j in range(features):
+                    acts[r * features + j] = data[r0 + r, j]
+            z = forward(x, widths, acts, rows)
+            total += loss(kind, z, labels[r0 : r0 + rows], view(slopes, 0, rows, outputs)) * real(rows)
+            for r in range(rows):
+                guess = 0
+                for k in range(1, outputs):
+                    guess = k if z[r, k] > z[r, guess] else guess
+                if outputs == 1:
+                    guess = 1 if z[r, 0] > zero else 0
+                right += one if guess == int(labels[r0 + r]) else zero
+        return total / real(rows_all), right / real(rows_all)
+
+    return Network(start, gather, forward, loss, backward, score)

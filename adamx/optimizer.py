@@ -1,0 +1,122 @@
+"""The contract of an update rule, and the ranges of hyperparameters.
+
+A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one coordinate:
+
+    Hyper     named tuple of hyperparameters with the source's defaults (a bool is a column of 0 and 1)
+    State     named tuple, one coordinate's state, 0 at the start             (may be absent: none)
+    Clock     named tuple with start values, one run's state                  (may be absent: none)
+    per_step(t, clock, h) -> clock, now     all that depends on time alone: once a step, not once a coordinate
+    update(x, g, state, h, now) -> x, state
+
+Nothing else knows the names of rules; a new file is picked up by the sweep and by every contract test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adamx.portable import portable
+from adamx.registry import InputError, load, names, unknown
+
+PACKAGE = "adamx.optimizers"
+
+
+class Nothing(NamedTuple):
+    """No state, or no clock."""
+
+
+@portable
+def no_time(t, clock, h):
+    """The `per_step` of a rule that does not depend on time."""
+    return clock, clock
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An update rule as the engine sees it."""
+
+    name: str
+    Hyper: Any
+    State: Any
+    Clock: Any
+    per_step: Callable[..., Any]
+    update: Callable[..., Any]
+    doc: str
+
+    @property
+    def defaults(self) -> dict[str, float | bool]:
+        """Hyperparameter names and default values."""
+        return dict(self.Hyper._field_defaults)
+
+
+def optimizers() -> tuple[str, ...]:
+    """The names of all rules."""
+    return names(PACKAGE)
+
+
+@cache
+def rule(name: str) -> Rule:
+    """The rule of that name, or from the user's file at that path.
+
+    Raises:
+        InputError: there is none; the message has the nearest name.
+    """
+    module = load(PACKAGE, "optimizer", name)
+    return Rule(
+        name=name.removesuffix(".py").rsplit("/", 1)[-1],
+        Hyper=module.Hyper,
+        State=getattr(module, "State", Nothing),
+        Clock=getattr(module, "Clock", Nothing),
+        per_step=getattr(module, "per_step", no_time),
+        update=module.update,
+        doc=module.__doc__ or "",
+    )
+
+
+def allowed_range(name: str, default: object) -> tuple[float, float, str]:
+    """Least value, bound and words for the range of a hyperparameter: [least, bound)."""
+    if isinstance(default, bool):
+        return 0.0, math.inf, "true or false"
+    if name == "lr":
+        return math.nextafter(0.0, 1.0), math.inf, "lr > 0"
+    if name.startswith("beta") or name == "momentum":
+        return 0.0, 1.0, f"0 <= {name} < 1"
+    return 0.0, math.inf, f"{name} >= 0"
+
+
+def check(rule: Rule, hyper: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Columns of float64 for every hyperparameter of a rule, defaults filled in, all of one length.
+
+    Args:
+        hyper: scalars or 1-d arrays of equal length, by name.
+    Raises:
+        InputError: an unknown name, a value out of range or not a number, unequal lengths.
+    """
+    for name in hyper:
+        if name not in rule.defaults:
+            raise unknown(f"hyperparameter of {rule.name}", name, rule.defaults)
+    columns = {}
+    for name, default in rule.defaults.items():
+        typed = hyper.get(name, default)
+        try:
+            values = np.atleast_1d(np.asarray(typed, dtype=np.float64))
+        except (TypeError, ValueError):
+            raise InputError(f"{rule.name}.{name} is {typed!r}: not a number") from None
+        least, bound, words = allowed_range(name, default)
+        good = np.isin(values, (0.0, 1.0)) if isinstance(default, bool) else (values >= least) & (values < bound)
+        if values.ndim != 1 or not values.size:
+            raise InputError(f"{rule.name}.{name} has shape {values.shape}: a scalar or a 1-d array is needed")
+        if not good.all():
+            raise InputError(f"{rule.name}.{name} is {values[~good][0]:g}: {words} is needed")
+        columns[name] = values
+    lengths = {name: len(values) for name, values in columns.items() if len(values) > 1}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"hyperparameter arrays have different lengths: {lengths}; adamx.grid makes the product")
+    runs = max(lengths.values(), default=1)
+    return {name: np.ascontiguousarray(np.broadcast_to(values, runs)) for name, values in columns.items()}

@@ -1,0 +1,24 @@
+"""Nesterov's accelerated gradient. Nesterov 1983, Dokl. 269; in the form of Sutskever et al. 2013 and PyTorch.
+
+m_t = momentum m_{t-1} + g_t
+x_t = x_{t-1} - lr (g_t + momentum m_t)
+"""
+
+from typing import NamedTuple
+
+from adamx.portable import portable
+
+
+class Hyper(NamedTuple):
+    lr: float = 0.01
+    momentum: float = 0.9
+
+
+class State(NamedTuple):
+    m: float
+
+
+@portable
+def update(x, g, state, h, now):
+    m = h.momentum * state.m + g
+    return x - h.lr * (g + h.momentum * m), State(m)

@@ -1,0 +1,17 @@
+"""Gradient descent. Robbins & Monro 1951, Ann. Math. Stat. 22(3), eq. (6).
+
+x_t = x_{t-1} - lr g_t
+"""
+
+from typing import NamedTuple
+
+from adamx.portable import portable
+
+
+class Hyper(NamedTuple):
+    lr: float = 0.01
+
+
+@portable
+def update(x, g, state, h, now):
+    return x - h.lr * g, state

@@ -1,0 +1,191 @@
+"""Write once: plain Python functions on scalars that every backend compiles into its kernels.
+
+A `portable` function stays ordinary Python (the oracle in tests) and is inlined by Numba's CPU and CUDA targets.
+
+Numbers take the type of the data. Numba reads `1 - beta1` with a float32 beta1 as float64 arithmetic, so
+`specialise(fn, "float32")` compiles a copy of fn in which every number literal, math constant and float global is a
+float32, and so are those of the portable functions that fn calls; float(n) converts to float32. Left alone are whole
+exponents (x**2), subscripts (x[0]) and shifts (n >> 8).
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import inspect
+import itertools
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
+from types import CodeType, FunctionType, ModuleType
+from typing import Any, TypeVar
+
+import numpy as np
+from numba.core.caching import FunctionCache
+from numba.extending import register_jitable
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def portable(fn: F) -> F:
+    """Mark a function on scalars and tuples as compilable by every backend; it stays plain Python."""
+    fn.__portable__ = True  # type: ignore[attr-defined]
+    return register_jitable(fn)
+
+
+class _TypedNumbers(ast.NodeTransformer):
+    """Wrap number literals as `_real(literal)`."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if type(node.value) not in (int, float):
+            return node
+        return ast.copy_location(ast.Call(ast.Name("_real", ast.Load()), [node], []), node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id == "math" and node.attr in ("pi", "e", "tau", "inf"):
+            return ast.copy_location(ast.Call(ast.Name("_real", ast.Load()), [node], []), node)
+        return self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        node.value = self.visit(node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "float":
+            node.func.id = "_real"
+        return self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if isinstance(node.op, (ast.LShift, ast.RShift)):
+            return node
+        node.left = self.visit(node.left)
+        exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+        whole = isinstance(exponent, ast.Constant) and type(exponent.value) is int
+        if not (isinstance(node.op, ast.Pow) and whole):
+            node.right = self.visit(node.right)
+        return node
+
+
+@cache
+def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
+    """A copy of a portable function whose numbers are of `dtype`; float64 needs none and returns fn itself."""
+    if dtype == "float64":
+        return fn
+    real = np.dtype(dtype).type
+    source = textwrap.dedent(inspect.getsource(fn))
+    tree = ast.parse(source)
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef), f"{fn.__name__} must be a plain function"
+    definition.decorator_list = []
+    definition.args.defaults = [ast.Constant(None) for _ in definition.args.defaults]
+    definition.body = [_TypedNumbers().visit(s) for s in definition.body]
+    ast.fix_missing_locations(tree)
+    ast.increment_lineno(tree, fn.__code__.co_firstlineno - 1)
+    namespace: dict[str, Any] = {"__name__": fn.__module__, "_real": real}
+    for name, value in _reads(fn):
+        if getattr(value, "__portable__", False):
+            value = specialise(value, dtype)
+        elif type(value) is float:
+            value = real(value)
+        namespace[name] = value
+    exec(compile(tree, inspect.getfile(fn), "exec"), namespace)
+    return portable(namespace[fn.__name__])
+
+
+def _reads(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """The globals that a function reads."""
+
+    def names(code: CodeType) -> Iterator[str]:
+        yield from code.co_names
+        for const in code.co_consts:
+            if isinstance(const, CodeType):
+                yield from names(const)
+
+    assert isinstance(fn, FunctionType)
+    return ((n, fn.__globals__[n]) for n in names(fn.__code__) if n in fn.__globals__)
+
+
+def digest(*parts: object) -> str:
+    """16 hex digits that change when any part changes.
+
+    A function counts with the text of its file (its code, where it was generated) and with all that it reads: closed
+    over values, globals, the functions among them in the same way, and the files of modules it names.
+    """
+    sha = hashlib.sha256()
+    seen: set[object] = set()
+
+    def add(part: object) -> None:
+        if isinstance(part, FunctionType):
+            if part in seen:
+                return
+            seen.add(part)
+            path = Path(part.__code__.co_filename)
+            if path.is_file():
+                sha.update(path.read_bytes())
+            else:
+                sha.update(part.__code__.co_code + repr((part.__code__.co_consts, part.__code__.co_names)).encode())
+            cells = zip(part.__code__.co_freevars, part.__closure__ or (), strict=True)
+            for name, value in [*_reads(part), *((n, cell.cell_contents) for n, cell in cells)]:
+                sha.update(name.encode())
+                add(value)
+        elif isinstance(part, ModuleType):
+            if part not in seen and part.__name__.partition(".")[0] not in ("math", "numba", "numpy"):
+                seen.add(part)
+                sha.update(Path(part.__file__ or "").read_bytes())
+        elif isinstance(part, type):
+            sha.update(f"{part.__qualname__}{getattr(part, '_fields', '')}".encode())
+        else:
+            sha.update(repr(part).encode())
+
+    for part in parts:
+        add(part)
+    return sha.hexdigest()[:16]
+
+
+class _DigestCache(FunctionCache):
+    """Numba's disk cache, keyed on a digest of all sources instead of the kernel's own file alone."""
+
+    def __init__(self, py_func: Callable[..., Any], key: str) -> None:
+        super().__init__(py_func)
+        self._key = key
+
+    def _index_key(self, sig: Any, codegen: Any) -> Any:
+        return sig, codegen.magic_tuple(), self._key
+
+
+def cached(decorate: Callable[..., Any], kernel: F, name: str, key: str) -> F:
+    """Compile `kernel` with a Numba decorator, kept on disk under `name` until `key` changes.
+
+    Numba's own key misses edits in imported rules (a stale kernel would silently give the old rule's numbers).
+    """
+    kernel.__name__ = kernel.__qualname__ = f"{name}_{key}"
+    dispatcher = decorate(kernel)
+    dispatcher._cache = _DigestCache(kernel, key)
+    return dispatcher
+
+
+def generate(source: str, **namespace: Any) -> Callable[..., Any]:
+    """A portable function from its source text, for code that must be unrolled: one line a coordinate or field."""
+    exec(source, namespace)
+    fn = next(v for k, v in namespace.items() if source.startswith(f"def {k}("))
+    return register_jitable(fn)
+
+
+def rows(kind: Any, first: int) -> tuple[Callable[..., Any], Callable[..., Any], int]:
+    """Read and write a named tuple whose fields are consecutive rows of an array, with static indices.
+
+    Returns:
+        load(a, j) -> kind of a[first + i, j]; store(a, j, value); the row after the last.
+    """
+    count = len(kind._fields)
+    items = ", ".join(f"a[{first + i}, j]" for i in range(count))
+    load = generate(f"def load(a, j):\n    return kind({items})\n", kind=kind)
+    lines = "".join(f"    a[{first + i}, j] = value[{i}]\n" for i in range(count)) or "    pass\n"
+    store = generate(f"def store(a, j, value):\n{lines}")
+    return load, store, first + count
+
+
+def offsets(*counts: int) -> list[int]:
+    """Where each of several consecutive groups of rows begins, and the total."""
+    return [0, *itertools.accumulate(counts)]

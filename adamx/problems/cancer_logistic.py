@@ -1,0 +1,8 @@
+"""Logistic regression on scikit-learn's 569 breast tumours (Wolberg, Street & Mangasarian 1995, UCI)."""
+
+from adamx.datasets import bundled, task
+from adamx.problem import Task
+
+
+def build(batch=0, held_out=0.2, target=0.1) -> Task:
+    return task(*bundled("breast_cancer"), hidden=(), loss="logistic", batch=batch, held_out=held_out, target=target)

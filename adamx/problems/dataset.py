@@ -1,0 +1,25 @@
+"""The user's own data, `problem.path=mine.csv` or `.npz`, through one of the losses, linear or with hidden layers."""
+
+import numpy as np
+
+from adamx.datasets import read, task
+from adamx.problem import LOSSES, Task
+from adamx.registry import InputError, unknown
+
+
+def build(path="", target_column=None, loss="softmax", hidden=(), batch=0, held_out=0.2, target=0.1) -> Task:
+    if not path:
+        raise InputError("problem.path is empty: the path of an .npz or .csv file is needed")
+    if loss not in LOSSES:
+        raise unknown("problem.loss", loss, LOSSES)
+    x, y = read(path, target_column)
+    classes = np.unique(y)
+    if loss == "logistic" and len(classes) != 2:
+        raise InputError(f"dataset {path!r} has {len(classes)} classes: logistic regression needs 2")
+    if loss == "softmax" and len(classes) > min(1000, len(y) // 2):
+        raise InputError(
+            f"dataset {path!r} has {len(classes)} different targets in {len(y)} rows: use problem.loss=squares"
+        )
+    if loss != "squares":
+        y = np.searchsorted(classes, y).astype(np.float64)
+    return task(x, y, hidden=hidden, loss=loss, batch=batch, held_out=held_out, target=target)

@@ -1,0 +1,11 @@
+"""Logistic regression on 1,000 points of two noisy half moons (scikit-learn's make_moons, noise 0.2).
+
+With `hidden`, a network that can bend around them.
+"""
+
+from adamx.datasets import bundled, task
+from adamx.problem import Task
+
+
+def build(hidden=(), batch=0, held_out=0.2, target=0.32) -> Task:
+    return task(*bundled("moons"), hidden=hidden, loss="logistic", batch=batch, held_out=held_out, target=target)

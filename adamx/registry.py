@@ -1,0 +1,61 @@
+"""The folder is the registry: an optimizer or a problem is one file, found by its name, or a user's file by path."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import importlib.util
+import sys
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+
+
+class InputError(ValueError):
+    """What the user typed cannot be used; the message is one line that says what is allowed."""
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
+    """The error for a name that does not exist: what was typed, the nearest valid name, all valid names."""
+    allowed = sorted(allowed)
+    near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return InputError(f"unknown {kind} {str(name)!r}:{hint} allowed: {', '.join(allowed)}")
+
+
+@cache
+def names(package: str) -> tuple[str, ...]:
+    """The names of the modules in a package, such as `adamx.optimizers`."""
+    root = importlib.import_module(package)
+    files = (f for folder in root.__path__ for f in Path(folder).glob("*.py"))
+    return tuple(sorted(f.stem for f in files if not f.stem.startswith("_")))
+
+
+def load(package: str, kind: str, name: str) -> ModuleType:
+    """The module `name` of a package, or the file at that path when the name ends in `.py`.
+
+    Raises:
+        InputError: no such name or file, or the file raises while it is read.
+    """
+    if name.endswith(".py"):
+        return _load_file(Path(name).expanduser().resolve(), kind)
+    if name not in names(package):
+        raise unknown(kind, name, names(package))
+    return importlib.import_module(f"{package}.{name}")
+
+
+def _load_file(path: Path, kind: str) -> ModuleType:
+    if not path.is_file():
+        raise InputError(f"{kind} file {str(path)!r} does not exist")
+    module_name = f"_adamx_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(module_name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[module_name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's own code: anything may come
+        del sys.modules[module_name]
+        raise InputError(f"{kind} file {str(path)!r} raises {type(error).__name__}: {error}") from error
+    return module

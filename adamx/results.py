@@ -1,0 +1,122 @@
+"""Results: what a grid of runs did: curves, final points and one row of figures a run."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adamx.regimes import Criteria, classify
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Columns = Mapping[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Results:
+    """Every run of one optimizer on one problem.
+
+    Attributes:
+        optimizer, problem: their names.
+        dtype: "float32" or "float64", the arithmetic of the kernel.
+        backend: where it ran.
+        settings: problem arguments and whatever else all runs share.
+        steps: (records,) the step of each record; the first is 0, the last the final step.
+        loss: (records, runs) the training loss over all rows (tasks) or the function's value (landscapes).
+        curves: further recorded curves of the same shape (val_loss, accuracy, val_accuracy).
+        x: (runs, coordinates) the final points.
+        columns: the swept columns (runs,): every hyperparameter, and seed.
+        figures: what `regimes.track` kept at every step (runs,), by name.
+        minimum: the problem's known least loss; gaps are measured from it.
+        criteria: the thresholds the figures were kept with.
+    """
+
+    optimizer: str
+    problem: str
+    dtype: str
+    backend: str
+    steps: np.ndarray
+    loss: np.ndarray
+    x: np.ndarray
+    columns: Columns
+    figures: Columns
+    minimum: float
+    criteria: Criteria
+    curves: Columns = field(default_factory=dict)
+    settings: Mapping[str, object] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return self.loss.shape[1]
+
+    @cached_property
+    def regime(self) -> np.ndarray:
+        """(runs,) one of `regimes.REGIMES` for each run."""
+        return classify(self.figures, self.criteria, int(self.steps[-1]))
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """A row a run: hyperparameters, seed, then the figures and the regime.
+
+        Steps that never came (`reached_step`, `first_spike_step`, `diverged_step`) are <NA>.
+        """
+        import pandas as pd
+
+        def step(name: str) -> pd.Series:
+            values = pd.Series(self.figures[name], dtype="Int64")
+            return values.mask(values < 0)
+
+        spiked = self.figures["spikes"] > 0
+        with np.errstate(over="ignore", invalid="ignore"):
+            largest = self.figures["peak_most"] / self.figures["base_most"]
+        final = {f"final_{name}": values[-1] for name, values in self.curves.items()}
+        return pd.DataFrame(
+            {
+                **self.columns,
+                "final_loss": self.loss[-1],
+                **final,
+                "best_loss": self.figures["best"] + self.minimum,
+                "best_step": step("best_step"),
+                "spikes": self.figures["spikes"],
+                "first_spike_step": step("first_spike_step"),
+                "largest_spike": np.where(spiked, largest, np.nan),
+                "reached_step": step("reached_step"),
+                "popped": self.figures["popped"] > 0,
+                "diverged_step": step("diverged_step"),
+                "regime": pd.Categorical(self.regime),
+            }
+        )
+
+    def take(self, runs: np.ndarray) -> Results:
+        """The results of some runs, by position or mask."""
+        return replace(
+            self,
+            loss=self.loss[:, runs],
+            x=self.x[runs],
+            columns={k: v[runs] for k, v in self.columns.items()},
+            figures={k: v[runs] for k, v in self.figures.items()},
+            curves={k: v[:, runs] for k, v in self.curves.items()},
+        )
+
+
+def concatenate(parts: Iterable[Results]) -> Results:
+    """One Results from chunks of the same optimizer, problem and steps, in order."""
+    parts = list(parts)
+    if len(parts) == 1:
+        return parts[0]
+
+    def join(name: str, axis: int) -> dict[str, np.ndarray]:
+        return {k: np.concatenate([getattr(p, name)[k] for p in parts], axis) for k in getattr(parts[0], name)}
+
+    return replace(
+        parts[0],
+        loss=np.concatenate([p.loss for p in parts], axis=1),
+        x=np.concatenate([p.x for p in parts]),
+        columns=join("columns", 0),
+        figures=join("figures", 0),
+        curves=join("curves", 1),
+    )

@@ -1,0 +1,100 @@
+"""The CPU kernel for tasks: one run a thread, products through BLAS, the update vectorised over parameters."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+from adamx import regimes
+from adamx.lanes import Layout
+from adamx.network import network
+from adamx.optimizer import Rule
+from adamx.portable import cached, digest, portable, rows, specialise
+from adamx.regimes import Criteria
+
+
+@cache
+def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
+    """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and the kernel."""
+    real: Any = np.dtype(dtype).type
+    layout = Layout(rule, 0)
+    net = network(dtype)
+    start, gather, forward, loss_of, backward, score = net
+    update, per_step = specialise(rule.update, dtype), specialise(rule.per_step, dtype)
+    begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
+    load_state, store_state, _ = rows(rule.State, 0)
+    load_clock, store_clock, load_hyper = layout.load_clock, layout.store_clock, layout.load_hyper
+    load_figures, store_figures = layout.load_figures, layout.store_figures
+    load_marks, store_marks = layout.load_marks, layout.store_marks
+    load_criteria, _, _ = rows(Criteria, 0)
+
+    @portable
+    def train(
+        run, carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
+        criteria, t0, t1, steps, tail, every, curves,
+    ):  # fmt: skip
+        """One run from step t0 up to t1."""
+        size = x.shape[1]
+        units = widths.sum()
+        n = data.shape[0]
+        drawn = batch if batch > 0 else n
+        capacity = max(drawn, min(n, 256))
+        acts, slopes = np.empty(capacity * units, real), np.empty(capacity * units, real)
+        y, g = np.empty(drawn, real), np.empty(size, real)
+        point, step, memory = x[run], moved[run], state[run]
+        seed = seeds[run]
+        c = load_criteria(criteria, 0)
+        h = load_hyper(carry, run)
+        if t0 == 0 and fresh:
+            start(point, widths, seed)
+        for t in range(t0, t1):
+            if batch > 0:
+                gather(data, labels, batch, seed, t, acts, y)
+            else:
+                for r in range(n):
+                    for j in range(data.shape[1]):
+                        acts[r * data.shape[1] + j] = data[r, j]
+                    y[r] = labels[r]
+            z = forward(point, widths, acts, drawn)
+            top = drawn * (units - z.shape[1])
+            gap = loss_of(kind, z, y, slopes[top : top + z.size].reshape(z.shape))
+            backward(point, widths, acts, slopes, drawn, g)
+            slope = np.dot(g, step)
+            if t == 0:
+                store_figures(carry, run, begin(gap, c))
+            f, m = track(t, gap, slope, t >= tail, load_figures(carry, run), load_marks(marks, run), c)
+            store_figures(carry, run, f)
+            store_marks(marks, run, m)
+            if t % every == 0 or t == steps:
+                record = (steps + every - 1) // every if t == steps else t // every
+                curves[0, record, run], curves[1, record, run] = score(
+                    kind, point, widths, data, labels, acts, slopes, capacity
+                )
+                curves[2, record, run], curves[3, record, run] = score(
+                    kind, point, widths, val_data, val_labels, acts, slopes, capacity
+                )
+            if t < steps:
+                clock, now = per_step(real(t + 1), load_clock(carry, run), h)
+                store_clock(carry, run, clock)
+                for i in range(np.uint64(size)):
+                    before = point[i]
+                    after, s = update(before, g[i], load_state(memory, i), h, now)
+                    store_state(memory, i, s)
+                    step[i] = after - before
+                    point[i] = after
+
+    def kernel(
+        carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
+        criteria, t0, t1, steps, tail, every, curves,
+    ):  # fmt: skip
+        for run in numba.prange(len(seeds)):
+            train(
+                run, carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind,
+                batch, criteria, t0, t1, steps, tail, every, curves,
+            )  # fmt: skip
+
+    name = f"{rule.name}_task_{dtype}"
+    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))

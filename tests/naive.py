@@ -1,0 +1,103 @@
+"""Slow, obvious oracles: whole training runs in plain Python and NumPy, one at a time."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from adamx import rng
+from adamx.optimizer import rule
+from adamx.regimes import Marks, begin, tail_start, track
+from adamx.registry import InputError
+
+__all__ = ["InputError", "landscape", "task"]
+
+
+def figures_of(gaps, slopes, criteria):
+    """The figures of a run from its gap and slope at every step."""
+    steps = len(gaps) - 1
+    f, m = begin(gaps[0], criteria), Marks(0, 0, -1, 0, -1, 0, 0, -1, 0)
+    for t, (gap, slope) in enumerate(zip(gaps, slopes, strict=True)):
+        f, m = track(t, gap, slope, t >= tail_start(steps), f, m, criteria)
+    return {k: float(v) for k, v in {**f._asdict(), **m._asdict()}.items()}
+
+
+def landscape(optimizer, p, hyper, steps, seed=0):
+    """Losses (steps + 1,), the final point and the figures of one run."""
+    r = rule(optimizer)
+    h, clock = r.Hyper(**hyper), r.Clock()
+    x = tuple(map(float, p.start))
+    moved = (0.0,) * p.dim
+    states = [r.State(*[0.0] * len(r.State._fields))] * p.dim
+    columns = [p.Params(*map(float, p.params[:, j])) for j in range(p.params.shape[1])]
+    losses, slopes = [], []
+    for t in range(steps + 1):
+        if p.separable:
+            terms = [p.function(xi, columns[i if len(columns) > 1 else 0]) for i, xi in enumerate(x)]
+            value, g = terms[0][0], [term[1] for term in terms]
+            for term in terms[1:]:
+                value = value + term[0]
+        else:
+            value, g = p.function(x, columns[0])
+        if p.noise:
+            g = [gi + p.noise * rng.gaussian(*rng.bits(seed, rng.NOISE, t, i)) for i, gi in enumerate(g)]
+        losses.append(value)
+        slope = g[0] * moved[0]
+        for gi, mi in zip(g[1:], moved[1:], strict=True):
+            slope = slope + gi * mi
+        slopes.append(slope)
+        if t == steps:
+            break
+        clock, now = r.per_step(t + 1.0, clock, h)
+        pairs = [r.update(xi, gi, s, h, now) for xi, gi, s in zip(x, g, states, strict=True)]
+        moved = tuple(new - old for (new, _), old in zip(pairs, x, strict=True))
+        x, states = tuple(new for new, _ in pairs), [s for _, s in pairs]
+    return np.array(losses), np.array(x), figures_of([v - p.minimum for v in losses], slopes, p.criteria)
+
+
+def task(optimizer, p, hyper, steps, seed=0):
+    """Minibatch losses (steps + 1,) and final parameters of one softmax or logistic run, by matrix algebra."""
+    r = rule(optimizer)
+    h, clock = r.Hyper(**hyper), r.Clock()
+    size = p.dim
+    x = np.zeros(size)
+    first, layers = 0, []
+    for a, b in zip(p.widths, p.widths[1:], strict=False):
+        if len(p.widths) > 2:
+            draws = [rng.gaussian(*rng.bits(seed, rng.WEIGHTS, 0, first + j)) for j in range(a * b)]
+            x[first : first + a * b] = math.sqrt(2 / a) * np.array(draws)
+        layers.append((first, a, b))
+        first += (a + 1) * b
+    state = r.State(*[np.zeros(size) for _ in r.State._fields])
+    losses = []
+    for t in range(steps + 1):
+        picked = [rng.below(len(p.x), seed, rng.ROWS, t, i) for i in range(p.batch)] if p.batch else slice(None)
+        data, y = p.x[picked], p.y[picked]
+        inputs = [data]
+        for i, (o, a, b) in enumerate(layers):
+            z = inputs[-1] @ x[o : o + a * b].reshape(a, b) + x[o + a * b : o + (a + 1) * b]
+            inputs.append(z if i == len(layers) - 1 else np.maximum(z, 0))
+        z = inputs.pop()
+        if p.loss == "softmax":
+            top = z.max(axis=1, keepdims=True)
+            log_norm = np.log(np.exp(z - top).sum(axis=1, keepdims=True)) + top
+            losses.append(float((log_norm[:, 0] - z[np.arange(len(y)), y.astype(int)]).mean()))
+            delta = (np.exp(z - log_norm) - np.eye(z.shape[1])[y.astype(int)]) / len(y)
+        else:
+            losses.append(float((np.logaddexp(0, z[:, 0]) - y * z[:, 0]).mean()))
+            delta = (1 / (1 + np.exp(-z)) - y[:, None]) / len(y)
+        g = np.zeros(size)
+        for o, a, b in reversed(layers):
+            below = inputs.pop()
+            g[o : o + a * b] = (below.T @ delta).ravel()
+            g[o + a * b : o + (a + 1) * b] = delta.sum(axis=0)
+            delta = (delta @ x[o : o + a * b].reshape(a, b).T) * (below > 0)
+        if t < steps:
+            clock, now = r.per_step(t + 1.0, clock, h)
+            pairs = [
+                r.update(*v, h, now) for v in zip(x, g, [r.State(*s) for s in zip(*state, strict=True)], strict=True)
+            ]
+            x = np.array([new for new, _ in pairs])
+            state = r.State(*np.array([s for _, s in pairs]).T)
+    return np.array(losses), x

@@ -1,0 +1,142 @@
+"""Contract of every rule in the folder, and the rules against PyTorch, optax and the papers' formulas."""
+
+import importlib.util
+import math
+
+import numpy as np
+import peers
+import pytest
+
+from adamx import optimizer
+from adamx.optimizer import InputError, allowed_range, check, optimizers, rule
+
+ALL = optimizers()
+
+
+def follow(name, hyper, gradients, x):
+    """(steps, coordinates) the points of a rule in plain Python on a stream of gradients."""
+    r = rule(name)
+    h = r.Hyper(**hyper)
+    clock, points = r.Clock(), []
+    states = [r.State(*[0.0] * len(r.State._fields))] * len(x)
+    x = list(map(float, x))
+    for t, g in enumerate(gradients):
+        clock, now = r.per_step(t + 1.0, clock, h)
+        pairs = [r.update(xi, float(gi), s, h, now) for xi, gi, s in zip(x, g, states, strict=True)]
+        x, states = [p[0] for p in pairs], [p[1] for p in pairs]
+        points.append(x)
+    return np.array(points)
+
+
+def assert_follows(name, hyper, expected, kinds=slice(None)):
+    points = follow(name, hyper, peers.gradients(), peers.start())[peers.KEEP]
+    scale = np.abs(expected).max(axis=0) + np.abs(expected - peers.start()).max(axis=0)
+    error = np.abs(points - expected).max(axis=0) / scale
+    assert (error[kinds] < 1e-12).all(), dict(zip(peers.KINDS, error, strict=True))
+
+
+@pytest.mark.parametrize("case", peers.CASES)
+def test_agrees_with_recorded_peer(case):
+    name, hyper, *_ = peers.CASES[case]
+    # A constant gradient leaves v - a^2 to cancellation: PyTorch's own last digits decide its square root.
+    kinds = [k for k, kind in enumerate(peers.KINDS) if not (hyper.get("centered") and kind in ("constant", "zero"))]
+    assert_follows(name, hyper, peers.recorded()[case], kinds)
+
+
+@pytest.mark.parametrize("case", peers.CASES)
+def test_recorded_figures_are_still_the_peers(case):
+    library = peers.CASES[case][2]
+    if importlib.util.find_spec(library) is None:
+        pytest.skip(f"{library} is not installed: the recorded figures stand")
+    np.testing.assert_allclose(peers.ask(case), peers.recorded()[case], rtol=1e-12, atol=0)
+
+
+def test_every_rule_has_a_peer():
+    assert {c[0] for c in peers.CASES.values()} == set(ALL)
+
+
+def test_adam_without_correction_is_the_plain_formula():
+    g, x, m, v = peers.gradients(), peers.start(), 0.0, 0.0
+    lr, beta1, beta2, eps = 0.01, 0.9, 0.99, 1e-4
+    expected = []
+    for row in g:
+        m, v = beta1 * m + (1 - beta1) * row, beta2 * v + (1 - beta2) * row**2
+        x = x - lr * m / (np.sqrt(v) + eps)
+        expected.append(x)
+    hyper = dict(lr=lr, beta1=beta1, beta2=beta2, eps=eps, bias_correction=False)
+    assert_follows("adam", hyper, np.array(expected)[peers.KEEP])
+
+
+def test_momentum_remembers_gradients_geometrically():
+    """Claim 3: at beta = 1/2 from zero, m_3 = g_1/8 + g_2/4 + g_3/2; bias correction makes a constant g exact."""
+    x = follow("momentum", dict(lr=1.0, momentum=0.5, ema=True), [[8.0], [4.0], [2.0]], [0.0])
+    assert (-np.diff(x[:, 0], prepend=0)).tolist() == [4.0, 4.0, 3.0]
+    x = follow("adam", dict(lr=1.0, beta1=0.5, beta2=0.0, eps=0.0), [[3.0]] * 5, [0.0])
+    assert np.diff(x[:, 0], prepend=0) == pytest.approx([-1.0] * 5, rel=1e-15)
+
+
+@pytest.mark.parametrize("beta2", [0.9, 0.99, 0.999])
+def test_rmsprop_first_step_is_uncorrected(beta2):
+    x = follow("rmsprop", dict(lr=0.01, beta2=beta2, eps=0.0), [[5.0]], [0.0])
+    assert -x[0, 0] == pytest.approx(0.01 / math.sqrt(1 - beta2), rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ALL)
+class TestContract:
+    def test_is_short_and_cites_its_source(self, name):
+        r = rule(name)
+        assert any(year in r.doc for year in map(str, range(1950, 2030))), "a rule cites its source"
+        assert "x_t" in r.doc, "a rule states its equation"
+
+    def test_every_field_matters(self, name):
+        r = rule(name)
+        base = follow(name, {}, peers.gradients(), peers.start())
+        for field, default in r.defaults.items():
+            other = (not default) if isinstance(default, bool) else (default * 0.5 or 0.25)
+            with np.errstate(all="ignore"):
+                changed = follow(name, {field: other}, peers.gradients(), peers.start())
+            assert not np.array_equal(base, changed), f"{field} does nothing"
+
+    def test_no_gradient_no_move(self, name):
+        x = follow(name, {}, np.zeros((50, 2)), [1.0, -2.0])
+        decay = 1 - rule(name).defaults["lr"] * rule(name).defaults.get("weight_decay", 0.0)
+        assert x[-1] == pytest.approx([decay**50, -2 * decay**50], rel=1e-12)
+
+    def test_sign_symmetry(self, name):
+        g = peers.gradients()
+        plus, minus = follow(name, {}, g, peers.start()), follow(name, {}, -g, -peers.start())
+        np.testing.assert_array_equal(plus, -minus)
+
+    def test_defaults_are_in_range(self, name):
+        check(rule(name), rule(name).defaults)
+
+
+def test_wrong_values_are_named():
+    adam = rule("adam")
+    for hyper, words in [
+        ({"betta1": 0.9}, "unknown hyperparameter of adam 'betta1': did you mean 'beta1'?"),
+        ({"beta1": 1.0}, "adam.beta1 is 1: 0 <= beta1 < 1"),
+        ({"beta2": -0.1}, "adam.beta2 is -0.1"),
+        ({"lr": 0.0}, "lr > 0"),
+        ({"lr": math.nan}, "lr > 0"),
+        ({"lr": math.inf}, "lr > 0"),
+        ({"lr": "fast"}, "not a number"),
+        ({"eps": [1e-8, -1.0]}, "adam.eps is -1: eps >= 0"),
+        ({"bias_correction": 0.5}, "true or false"),
+        ({"lr": [0.1, 0.2], "eps": [1, 2, 3]}, "different lengths"),
+        ({"lr": [[0.1]]}, "1-d"),
+        ({"lr": []}, "1-d"),
+    ]:
+        with pytest.raises(InputError) as error:
+            check(adam, hyper)
+        assert words in str(error.value) and "\n" not in str(error.value)
+    with pytest.raises(InputError, match="did you mean 'adam'"):
+        rule("adm")
+
+
+def test_columns_have_one_length():
+    columns = check(rule("adam"), {"lr": [0.1, 0.2], "eps": 1e-3})
+    assert {len(v) for v in columns.values()} == {2}
+    assert columns["beta1"].tolist() == [0.9, 0.9]
+    assert allowed_range("weight_decay", 0.0)[0] == 0
+    assert optimizer.PACKAGE == "adamx.optimizers"

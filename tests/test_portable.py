@@ -1,0 +1,132 @@
+"""Write once: typed numbers, and a disk cache that an edit anywhere invalidates and nothing else does."""
+
+import math
+import os
+import subprocess
+import sys
+import textwrap
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+
+from adamx.portable import digest, generate, portable, rows, specialise
+
+SCALE = 0.1
+
+
+class Pair(NamedTuple):
+    a: float
+    b: float
+
+
+@portable
+def inner(x):
+    return 1 - SCALE * x
+
+
+@portable
+def outer(x, n):
+    pair = (x, inner(x))
+    return pair[1] ** 2 + 0.5 * x / 3 + math.pi * float(n >> 1)
+
+
+def test_float64_is_the_function_itself():
+    assert specialise(outer, "float64") is outer
+
+
+def test_every_number_has_the_type_of_the_data():
+    x = np.float32(1.7)
+    value = specialise(outer, "float32")(x, 5)
+    assert type(value) is np.float32
+    f = np.float32
+    assert value == (f(1) - f(SCALE) * x) ** 2 + f(0.5) * x / f(3) + f(math.pi) * f(2)
+
+
+def test_errors_name_the_line_of_the_source():
+    with pytest.raises(TypeError) as error:
+        specialise(outer, "float32")(None, 1)
+    assert error.traceback[-1].path.name == "test_portable.py"
+
+
+def test_rows_read_and_write_named_tuples():
+    load, store, after = rows(Pair, 3)
+    a = np.zeros((6, 2))
+    store(a, 1, Pair(1.0, 2.0))
+    assert load(a, 1) == Pair(1.0, 2.0)
+    assert after == 5
+    assert a[:, 1].tolist() == [0, 0, 0, 1, 2, 0]
+
+
+def test_digest_follows_functions_values_and_closures():
+    def close(value):
+        def fn(x):
+            return x + value
+
+        return fn
+
+    assert digest(close(1)) == digest(close(1)) != digest(close(2))
+    assert digest(outer, "float32") != digest(outer, "float64")
+    one, two = (generate(f"def f(x):\n    return x * {n}\n") for n in (1, 2))
+    assert digest(one) != digest(two)
+    assert digest(generate("def f(x):\n    return g(x)\n", g=one)) != digest(
+        generate("def f(x):\n    return g(x)\n", g=two)
+    )
+
+
+SWEEP = """
+import sys
+import numba.core.event as event
+import adamx
+with event.install_recorder("numba:compile") as compiled:
+    loss = adamx.simulate(sys.argv[1], sys.argv[2], {"lr": 0.125}, 1).loss[-1, 0]
+print(len(compiled.buffer) > 0, loss)
+"""
+
+
+def test_a_second_process_does_not_compile_and_an_edit_does(tmp_path):
+    """For a rule and for a user's problem: first run, second run, edited helper, edited back."""
+    helper, rule, bowl = tmp_path / "my_helper.py", tmp_path / "my_rule.py", tmp_path / "my_bowl.py"
+    rule.write_text(
+        textwrap.dedent("""
+            from typing import NamedTuple
+            from adamx.portable import portable
+            class Hyper(NamedTuple):
+                lr: float = 0.1
+            @portable
+            def update(x, g, state, h, now):
+                return x - h.lr * g, state
+        """)
+    )
+    bowl.write_text(
+        textwrap.dedent("""
+            from adamx.portable import portable
+            from my_helper import curvature
+            start = (1.0,)
+            @portable
+            def value_and_grad(x, p):
+                return 0.5 * curvature(x[0]) * x[0] * x[0], (curvature(x[0]) * x[0],)
+        """)
+    )
+
+    def write_helper(curvature):
+        helper.write_text(
+            f"from adamx.portable import portable\n@portable\ndef curvature(x):\n    return {curvature}.0\n"
+        )
+
+    def sweep():
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # a source edited within a second keeps its old .pyc
+        command = [sys.executable, "-c", SWEEP, str(rule), str(bowl)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        compiled, loss = done.stdout.split()
+        return compiled == "True", float(loss)
+
+    write_helper(1)
+    assert sweep() == (True, 0.5 * 0.875**2)
+    assert sweep() == (False, 0.5 * 0.875**2)
+    write_helper(2)
+    assert sweep() == (True, 0.75**2)
+    rule.write_text(rule.read_text().replace("x - h.lr * g", "x - 2 * h.lr * g"))
+    assert sweep() == (True, 0.5**2)
+    assert sweep() == (False, 0.5**2)

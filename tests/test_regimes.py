@@ -1,0 +1,137 @@
+"""Regimes and figures on cases whose answer is known: from theory, and from curves made by hand."""
+
+import math
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import adamx
+from adamx.problem import problem
+from adamx.regimes import REGIMES, Criteria, classify, tail_start
+
+
+def regime(gaps, slopes=None, criteria=Criteria(1e-6)):  # noqa: B008 an immutable default
+    gaps = [float(g) for g in gaps]
+    figures = naive.figures_of(gaps, slopes if slopes is not None else [0.0] * len(gaps), criteria)
+    return str(classify({k: np.array([v]) for k, v in figures.items()}, criteria, len(gaps) - 1)[0]), figures
+
+
+def decay(steps, rate=0.95):
+    return list(np.power(rate, np.arange(steps + 1)))
+
+
+def test_by_hand():
+    assert regime(decay(400))[0] == "converged"
+    assert regime(decay(100))[0] == "slow"
+    assert regime([1.0] * 100)[0] == "slow"
+    assert regime([1.0, 2.0, math.inf, math.nan])[0] == "diverged"
+    assert regime([1.0, 2.0, 5.0, 11.0])[0] == "diverged"
+    assert regime([1e-3] * 100, [1e-3] * 100)[0] == "oscillating"
+
+
+def test_a_spike_is_counted_once_with_its_height():
+    curve = decay(150)
+    curve[100:106] = [curve[99] * f for f in (5, 50, 500, 400, 90, 20)]
+    name, figures = regime(curve)
+    assert name == "spiking"
+    assert (figures["spikes"], figures["first_spike_step"]) == (1, 101)
+    assert figures["peak_most"] == curve[102]
+
+
+def test_a_pop_is_leaving_after_settling():
+    low = decay(400)
+    assert regime([*low, *[1e-4] * 5])[1]["popped"]
+    assert not regime(low)[1]["popped"]
+    crossing = [abs(math.cos(t / 50)) ** 2 * 0.99**t for t in range(3000)]  # an oscillation that rings down
+    name, figures = regime(crossing)
+    assert (name, figures["spikes"], figures["popped"]) == ("converged", 0, 0)
+
+
+def test_a_noisy_healthy_minibatch_curve_is_not_spiking():
+    criteria = problem("digits_mlp").criteria
+    rng = np.random.default_rng(0)
+    for _ in range(20):
+        mean = 0.02 + 2.3 * np.exp(-np.arange(1500) / 100)
+        assert regime(mean * rng.gamma(1.5, 1 / 1.5, 1500), criteria=criteria)[0] == "converged"
+
+
+@given(st.lists(st.floats(0, 1e6) | st.just(math.nan) | st.just(math.inf), min_size=2, max_size=60))
+def test_figures_say_what_the_curve_says(curve):
+    criteria = Criteria(0.5)
+    name, figures = regime(curve, criteria=criteria)
+    assert name in REGIMES
+    bad = [t for t, v in enumerate(curve) if not math.isfinite(v)]
+    assert figures["diverged_step"] == (bad[0] if bad else -1)
+    if not bad:
+        assert figures["best"] == min(curve)
+        assert figures["best_step"] == curve.index(min(curve))
+        under = [t for t, v in enumerate(curve) if v <= criteria.target]
+        assert figures["reached_step"] == (under[0] if under else -1)
+
+
+def test_the_tail_is_the_last_quarter():
+    assert [t for t in range(101) if t >= tail_start(100)] == list(range(76, 101))
+
+
+@pytest.mark.parametrize(("beta1", "threshold"), [(0.0, 0.05), (0.5, 0.016667), (0.9, 0.0026316), (0.99, 0.00025126)])
+def test_epsilon_threshold_of_adam(beta1, threshold):
+    """Claim 1: on x^2/2 the minimum is stable iff eps > lr (1 - beta1) / (2 (1 + beta1))."""
+    assert 0.1 * (1 - beta1) / (2 * (1 + beta1)) == pytest.approx(threshold, rel=1e-4)
+    p = problem("quadratic", {"curvature": 1.0, "noise": 1e-12, "target": 1e-14})
+    results = adamx.simulate(
+        "adam", p, {"lr": 0.1, "beta1": beta1, "eps": [0.98 * threshold, 1.02 * threshold]}, 60000, 500
+    )
+    unstable, stable = np.sqrt(2 * results.loss[-40:].max(axis=0))
+    assert stable < 1e-9 < 1e-6 < unstable
+    assert results.regime[1] == "converged"
+    assert results.regime[0] != "converged"
+
+
+def test_rmsprop_pops_at_the_end():
+    """Claim 2: a 2-cycle of |x| = lr/2 - eps/curvature remains, gone iff eps >= lr curvature / 2."""
+    p = problem("quadratic", {"curvature": 2.0, "noise": 1e-12})
+    eps = np.array([1e-8, 1e-3, 5e-3, 9e-3, 1.1e-2])
+    results = adamx.simulate("rmsprop", p, {"lr": 0.01, "beta2": 0.9, "eps": eps}, 20000, record_every=100)
+    np.testing.assert_allclose(np.abs(results.x[:4, 0]), 0.005 - eps[:4] / 2, rtol=1e-4)
+    assert np.abs(results.x[4, 0]) < 1e-10
+    assert results.regime.tolist() == ["spiking"] * 4 + ["converged"]
+    assert results.table["popped"].tolist()[:3] == [True] * 3
+
+
+def test_adam_spikes_on_a_plain_quadratic():
+    """Claim 8: v decays until the preconditioned curvature passes its threshold; spikes follow with period 58-70."""
+    p = problem("quadratic", {"curvature": 1.0})
+    lr = np.array([0.01, 0.05, 0.1, 0.15, 0.3])
+    crossing = np.array([1578, 1072, 887, 789, 637])
+    spiky = adamx.simulate("adam", p, {"lr": lr, "beta2": 0.99}, 6000, record_every=100)
+    assert spiky.regime.tolist() == ["spiking"] * 5
+    first = spiky.figures["first_spike_step"]
+    assert ((first > crossing) & (first < crossing + 100)).all()
+    calm = adamx.simulate("adam", p, {"lr": lr, "beta2": 0.99, "eps": 0.1}, 6000, record_every=100)
+    assert calm.regime.tolist() == ["converged"] * 5
+
+
+def test_step_size_limit_of_gradient_descent():
+    """Stable iff lr < 2 / curvature; with momentum iff lr < 2 (1 + momentum) / curvature."""
+    lr = np.linspace(0.05, 3.95, 40)
+    p = problem("quadratic", {"curvature": 1.0})
+    sgd = adamx.simulate("sgd", p, {"lr": lr}, 3000, record_every=1000)
+    assert ((sgd.regime == "diverged") == (lr > 2)).all()
+    ball = adamx.simulate("momentum", p, {"lr": lr, "momentum": 0.5}, 3000, record_every=1000)
+    assert ((ball.regime == "diverged") == (lr > 3)).all()
+
+
+def test_leaving_a_saddle():
+    """Claim 4: SGD needs ln 1e6 / ln 1.02 steps, momentum and the adaptive rules far fewer."""
+    p = problem("saddle", {"x0": [0.0, 1e-6]})
+    steps = [
+        int(adamx.simulate(name, p, hyper, 1000).table["reached_step"][0])
+        for name, hyper in [
+            ("sgd", {"lr": 0.01}), ("momentum", {"lr": 0.01}), ("rmsprop", {"lr": 0.01, "beta2": 0.9}), ("adam", {"lr": 0.01}),
+        ]
+    ]  # fmt: skip
+    assert steps[0] == math.ceil(math.log(1e6) / math.log(1.02))
+    assert steps == [698, 140, 72, 77]
