@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator
 
 import numba
 import numpy as np
 
 from adamx import lanes, training
+from adamx.chunk import Chunk
 from adamx.lanes import LANES, Layout
-from adamx.optimizer import Rule
 from adamx.problem import LOSSES, Landscape, Problem, Task
 from adamx.regimes import Figures, Marks, tail_start
 from adamx.results import Results
@@ -35,53 +35,22 @@ def chunk_runs(problem: Problem, steps: int) -> int:
     return grain * int(np.clip(many, 1, 512))
 
 
-def column_block(layout: Layout, rule: Rule, hyper: Mapping[str, np.ndarray], dtype: str) -> tuple[np.ndarray, ...]:
-    """The rows of every run's column with the clock, the hyperparameters and empty figures: (carry, marks)."""
-    runs = len(hyper["lr"])
-    carry = np.zeros((layout.total, runs), dtype)
-    for row, start in enumerate(rule.Clock._field_defaults.values(), layout.clock):
-        carry[row] = start
-    for row, values in enumerate(hyper.values(), layout.hyper):
-        carry[row] = values
-    marks = np.zeros((layout.total_marks, runs), np.int32)
-    for name in ("first_spike_step", "reached_step", "diverged_step"):
-        marks[Marks._fields.index(name)] = -1
-    return carry, marks
-
-
-def run(
-    rule: Rule,
-    problem: Problem,
-    hyper: Mapping[str, np.ndarray],
-    seeds: np.ndarray,
-    steps: int,
-    every: int,
-    dtype: str,
-    x0: np.ndarray | None = None,
-    tick: Callable[[int], None] | None = None,
-) -> Results:
-    """One chunk of runs from start to end.
-
-    Args:
-        hyper: (runs,) float64 columns for every hyperparameter, in the order of rule.Hyper.
-        seeds: (runs,) int64.
-        x0: (runs, coordinates) starting points in place of the problem's.
-        tick: called with the number of steps done after every launch.
-    """
-    simulate = _landscape if isinstance(problem, Landscape) else _task
+def run(problem: Problem, chunk: Chunk) -> Results:
+    """All runs of a chunk from start to end."""
     with np.errstate(all="ignore"):  # a column may overflow to inf or 0 in float32: that is the experiment
-        carry, marks, layout, loss, curves, final = simulate(rule, problem, hyper, seeds, steps, every, dtype, x0, tick)
+        simulate = _landscape(problem, chunk) if isinstance(problem, Landscape) else _task(problem, chunk)
+    carry, marks, layout, loss, curves, final = simulate
     figures = {name: carry[layout.figures + i].astype(np.float64) for i, name in enumerate(Figures._fields)}
     figures |= {name: marks[i].astype(np.int64) for i, name in enumerate(Marks._fields)}
     return Results(
-        optimizer=rule.name,
+        optimizer=chunk.rule.name,
         problem=problem.name,
-        dtype=dtype,
+        dtype=chunk.dtype,
         backend="cpu",
-        steps=record_steps(steps, every),
+        steps=chunk.records,
         loss=loss,
         x=final,
-        columns={**hyper, "seed": seeds},
+        columns={**chunk.hyper, "seed": chunk.seeds},
         figures=figures,
         minimum=problem.minimum,
         criteria=problem.criteria,
@@ -90,57 +59,67 @@ def run(
     )
 
 
-def record_steps(steps: int, every: int) -> np.ndarray:
-    """(records,) the recorded steps: 0, every, 2 every, ... and the last."""
-    return np.append(np.arange(0, steps, every), steps)
+Simulated = tuple[np.ndarray, np.ndarray, Layout, np.ndarray, dict[str, np.ndarray], np.ndarray]
 
 
-def _slices(problem: Problem, runs: int, steps: int, tick: Callable[[int], None] | None):
-    """Ranges of steps, each about LAUNCH_SECONDS long; the last one ends after the final evaluation."""
-    length = max(1, int(LAUNCH_SECONDS / cost(problem, runs)))
-    for t0 in range(0, steps + 1, length):
-        t1 = min(t0 + length, steps + 1)
-        yield t0, t1
-        if tick:
-            tick(min(t1, steps))
+def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
+    """Every run's column with its clock, hyperparameters and empty figures: (carry, marks)."""
+    carry = np.zeros((layout.total, len(chunk)), chunk.dtype)
+    for row, start in enumerate(chunk.rule.Clock._field_defaults.values(), layout.clock):
+        carry[row] = start
+    for row, values in enumerate(chunk.hyper.values(), layout.hyper):
+        carry[row] = values
+    marks = np.zeros((layout.total_marks, len(chunk)), np.int32)
+    for name in ("first_spike_step", "reached_step", "diverged_step"):
+        marks[Marks._fields.index(name)] = -1
+    return carry, marks
 
 
-def _landscape(rule, problem, hyper, seeds, steps, every, dtype, x0, tick):
-    layout, kernel = lanes.kernel_for(rule, problem, dtype)
-    carry, marks = column_block(layout, rule, hyper, dtype)
-    carry[: problem.dim] = problem.start[:, None] if x0 is None else x0.T
-    runs = len(seeds)
-    loss = np.empty((len(record_steps(steps, every)), runs), dtype)
-    final = np.empty((runs, problem.dim), dtype)
+def _slices(problem: Problem, chunk: Chunk) -> Iterator[tuple[int, int, int, int, int]]:
+    """(t0, t1, steps, tail, every) of each launch, LAUNCH_SECONDS long; the last ends after the final evaluation."""
+    length = max(1, int(LAUNCH_SECONDS / cost(problem, len(chunk))))
+    for t0 in range(0, chunk.steps + 1, length):
+        t1 = min(t0 + length, chunk.steps + 1)
+        yield t0, t1, chunk.steps, tail_start(chunk.steps), chunk.record_every
+        if chunk.tick:
+            chunk.tick(min(t1, chunk.steps))
+
+
+def _landscape(problem: Landscape, chunk: Chunk) -> Simulated:
+    layout, kernel = lanes.kernel_for(chunk.rule, problem, chunk.dtype)
+    carry, marks = _columns(layout, chunk)
+    carry[: problem.dim] = problem.start[:, None] if chunk.x0 is None else chunk.x0.T
+    loss = np.empty((len(chunk.records), len(chunk)), chunk.dtype)
+    final = np.empty((len(chunk), problem.dim), chunk.dtype)
     shared = [
-        np.ascontiguousarray(v, dtype)
+        np.ascontiguousarray(v, chunk.dtype)
         for v in (problem.params, np.array(problem.criteria)[:, None], [problem.minimum], [problem.noise])
     ]
-    for t0, t1 in _slices(problem, runs, steps, tick):
-        kernel(carry, marks, seeds, *shared, t0, t1, steps, tail_start(steps), every, loss, final)
+    for times in _slices(problem, chunk):
+        kernel(carry, marks, chunk.seeds, *shared, *times, loss, final)
     return carry, marks, layout, loss, {}, final
 
 
-def _task(rule, problem: Task, hyper, seeds, steps, every, dtype, x0, tick):
+def _task(problem: Task, chunk: Chunk) -> Simulated:
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that kernels call: loaded before its threads are limited
     from threadpoolctl import threadpool_limits
 
-    layout, kernel = training.kernel_for(rule, dtype)
-    carry, marks = column_block(layout, rule, hyper, dtype)
-    runs, size = len(seeds), problem.dim
-    x = np.zeros((runs, size), dtype)
-    if x0 is not None:
-        x[:] = x0
-    moved, state = np.zeros_like(x), np.zeros((runs, len(rule.State._fields), size), dtype)
-    data = [np.ascontiguousarray(v, dtype) for v in (problem.x, problem.y, problem.val_x, problem.val_y)]
+    layout, kernel = training.kernel_for(chunk.rule, chunk.dtype)
+    carry, marks = _columns(layout, chunk)
+    x = np.zeros((len(chunk), problem.dim), chunk.dtype)
+    if chunk.x0 is not None:
+        x[:] = chunk.x0
+    moved = np.zeros_like(x)
+    state = np.zeros((len(chunk), len(chunk.rule.State._fields), problem.dim), chunk.dtype)
+    data = [np.ascontiguousarray(v, chunk.dtype) for v in (problem.x, problem.y, problem.val_x, problem.val_y)]
     widths, kind = np.array(problem.widths), LOSSES.index(problem.loss)
-    criteria = np.array(problem.criteria, dtype)[:, None]
-    curves = np.empty((4, len(record_steps(steps, every)), runs), dtype)
+    criteria = np.array(problem.criteria, chunk.dtype)[:, None]
+    curves = np.empty((4, len(chunk.records), len(chunk)), chunk.dtype)
     with threadpool_limits(1, user_api="blas"):
-        for t0, t1 in _slices(problem, runs, steps, tick):
+        for times in _slices(problem, chunk):
             kernel(
-                carry, marks, seeds, x, moved, state, x0 is None, *data, widths, kind, problem.batch,
-                criteria, t0, t1, steps, tail_start(steps), every, curves,
+                carry, marks, chunk.seeds, x, moved, state, chunk.x0 is None, *data, widths, kind, problem.batch,
+                criteria, *times, curves,
             )  # fmt: skip
     named = {"val_loss": curves[2]}
     if problem.loss != "squares":

@@ -11,6 +11,7 @@ import numpy as np
 
 from adamx import optimizer as optimizers
 from adamx import problem as problems
+from adamx.chunk import Chunk
 from adamx.problem import Problem, whole
 from adamx.registry import InputError, unknown
 from adamx.results import Results, concatenate
@@ -30,10 +31,11 @@ def columns(
     rule = optimizers.rule(optimizer)
     hyper = dict(hyper)
     seeds = np.atleast_1d(np.asarray(hyper.pop("seed", seed)))
-    if seeds.dtype.kind not in "iu" and not (seeds.dtype.kind == "f" and (seeds == np.floor(seeds)).all()):
-        raise InputError(f"seed is {seed!r}: whole numbers are needed")
-    if seeds.ndim != 1 or not seeds.size or seeds.min() < 0 or seeds.max() >= MAX_SEED:
-        raise InputError(f"seed is {seed!r}: whole numbers from 0 to 2^32 - 1 are needed")
+    if seeds.dtype.kind not in "iuf" or seeds.ndim != 1 or not seeds.size:
+        raise InputError(f"seed is {seed!r}: a whole number, or one for each run, is needed")
+    bad = ~((seeds >= 0) & (seeds < MAX_SEED) & (seeds == np.floor(seeds)))
+    if bad.any():
+        raise InputError(f"seed is {seeds[bad][0]}: whole numbers from 0 to 2^32 - 1 are needed")
     checked = optimizers.check(rule, hyper)
     runs = max(len(seeds), len(checked["lr"]))
     if {len(seeds), len(checked["lr"])} - {1, runs}:
@@ -79,18 +81,17 @@ def stream(
     size = device.chunk_runs(problem, steps)
     for first in range(0, len(seeds), size):
         part = slice(first, min(first + size, len(seeds)))
-        runs = part.stop - part.start
-        yield device.run(
+        chunk = Chunk(
             rule,
-            problem,
             {name: values[part] for name, values in checked.items()},
             seeds[part],
             steps,
             record_every,
             dtype,
             None if x0 is None else x0[part],
-            tick and partial(tick, runs),
+            tick and partial(tick, part.stop - part.start),
         )
+        yield device.run(problem, chunk)
 
 
 def simulate(

@@ -25,6 +25,51 @@ SOFTMAX, LOGISTIC, SQUARES = range(len(LOSSES))
 
 
 @portable
+def exp_below(x):
+    """exp(x) for x <= 0 to 2 units in the last place: it vectorises where libm does not, and is the same everywhere.
+
+    x = r - k ln 2 with whole k and |r| <= ln 2 / 2, a Taylor polynomial of degree 13 for exp(r), and 2^-k from the
+    binary digits of k. Below -700 it stays at exp(-700) = 1e-304 (0 in float32).
+    """
+    x = -700 if x < -700 else x
+    k = np.floor(0.5 - x * 1.4426950408889634)
+    r = x + k * 0.693145751953125 + k * 1.4286068203094172e-6  # ln 2 in two parts, the first exact in 15 bits
+    p = 1 / 6227020800  # 1/13!
+    p = p * r + 1 / 479001600
+    p = p * r + 1 / 39916800
+    p = p * r + 1 / 3628800
+    p = p * r + 1 / 362880
+    p = p * r + 1 / 40320
+    p = p * r + 1 / 5040
+    p = p * r + 1 / 720
+    p = p * r + 1 / 120
+    p = p * r + 1 / 24
+    p = p * r + 1 / 6
+    p = p * r + 1 / 2
+    p = p * r + 1
+    p = p * r + 1
+    has = k >= 512
+    p, k = p * 2.0**-512 if has else p, k - 512 if has else k
+    has = k >= 256
+    p, k = p * 2.0**-256 if has else p, k - 256 if has else k
+    has = k >= 128
+    p, k = p * 2.0**-128 if has else p, k - 128 if has else k
+    has = k >= 64
+    p, k = p * 2.0**-64 if has else p, k - 64 if has else k
+    has = k >= 32
+    p, k = p * 2.0**-32 if has else p, k - 32 if has else k
+    has = k >= 16
+    p, k = p * 2.0**-16 if has else p, k - 16 if has else k
+    has = k >= 8
+    p, k = p * 2.0**-8 if has else p, k - 8 if has else k
+    has = k >= 4
+    p, k = p * 2.0**-4 if has else p, k - 4 if has else k
+    has = k >= 2
+    p, k = p * 2.0**-2 if has else p, k - 2 if has else k
+    return p * 0.5 if k >= 1 else p
+
+
+@portable
 def view(flat, first, a, b):
     """Elements of a flat array as an (a, b) matrix."""
     return flat[first : first + a * b].reshape((a, b))
@@ -50,7 +95,7 @@ def network(dtype: str) -> Network:
     """
     real: Any = np.dtype(dtype).type
     zero, one, half, two = real(0), real(1), real(0.5), real(2)
-    gaussian = specialise(rng.gaussian, dtype)
+    gaussian, exp = specialise(rng.gaussian, dtype), specialise(exp_below, dtype)
 
     @portable
     def start(x, widths, seed):
@@ -100,28 +145,33 @@ def network(dtype: str) -> Network:
         rows, outputs = z.shape
         share = one / real(rows)
         total = zero
-        for r in range(rows):
-            if kind == SOFTMAX:
+        if kind == SOFTMAX:
+            for r in range(rows):
                 top = z[r, 0]
                 for k in range(1, outputs):
                     top = max(top, z[r, k])
+                for k in range(outputs):
+                    slope[r, k] = z[r, k] - top
+                total -= slope[r, int(y[r])]
+            flat = slope.reshape(slope.size)
+            for i in range(np.uint64(flat.size)):
+                flat[i] = exp(flat[i])
+            for r in range(rows):
                 norm = zero
                 for k in range(outputs):
-                    e = math.exp(z[r, k] - top)
-                    slope[r, k] = e
-                    norm += e
+                    norm += slope[r, k]
                 scale = share / norm
                 for k in range(outputs):
                     slope[r, k] *= scale
-                label = int(y[r])
-                slope[r, label] -= share
-                total += math.log(norm) + top - z[r, label]
-            elif kind == LOGISTIC:
-                e = math.exp(-abs(z[r, 0]))
+                slope[r, int(y[r])] -= share
+                total += math.log(norm)
+        elif kind == LOGISTIC:
+            for r in range(rows):
+                e = exp(-abs(z[r, 0]))
                 total += max(z[r, 0], zero * z[r, 0]) - y[r] * z[r, 0] + math.log1p(e)
-                sigmoid = (one if z[r, 0] >= zero else e) / (one + e)
-                slope[r, 0] = share * (sigmoid - y[r])
-            else:
+                slope[r, 0] = share * ((one if z[r, 0] >= zero else e) / (one + e) - y[r])
+        else:
+            for r in range(rows):
                 residual = z[r, 0] - y[r]
                 total += half * residual * residual
                 slope[r, 0] = share * residual

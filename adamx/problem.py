@@ -154,6 +154,8 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
             )
     width = dim if separable else 1
     params = np.array([np.broadcast_to(v, width) for v in fields.values()]).reshape(len(fields), width)
+    function = module.term if separable else module.value_and_grad
+    _try(name, function, start, Params(*map(float, params[:, 0])), separable)
     return Landscape(
         name=name,
         settings=values,
@@ -161,11 +163,26 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         minimum=float(getattr(module, "minimum", 0.0)) * (dim if separable else 1),
         Params=Params,
         params=params,
-        function=module.term if separable else module.value_and_grad,
+        function=function,
         separable=separable,
         noise=float(numbers["noise"][0]),
         criteria=Criteria(float(numbers["target"][0])),
     )
+
+
+def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any, separable: bool) -> None:
+    """Call a landscape once, in plain Python: a mistake is said now and in its own words, not by the compiler."""
+    if not getattr(function, "__portable__", False):
+        raise InputError(f"problem {name!r}: {function.__name__} needs the decorator @portable (adamx.portable)")
+    x = tuple(map(float, start))
+    try:
+        value, g = function(x[0] if separable else x, params)
+        slopes = (g,) if separable else tuple(g)
+        numbers = [float(v) for v in (value, *slopes)]
+    except Exception as error:  # the user's own code: anything may come
+        raise InputError(f"problem {name!r} raises {type(error).__name__} at its start: {error}") from error
+    if len(numbers) != 1 + (1 if separable else len(x)):
+        raise InputError(f"problem {name!r} has {len(x)} coordinates in its start and {len(slopes)} in its gradient")
 
 
 def _task(name: str, module: Any, given: dict[str, Any]) -> Task:
@@ -196,7 +213,7 @@ def whole(what: str, value: object, least: int) -> int:
     return int(value)
 
 
-def layers(features: int, hidden: Sequence[int], outputs: int) -> tuple[int, ...]:
+def layers(features: int, hidden: int | Sequence[int], outputs: int) -> tuple[int, ...]:
     """Widths of all layers; `hidden` may be one number, a list, or empty."""
-    hidden = [hidden] if isinstance(hidden, int) else hidden
-    return (features, *(whole("problem.hidden", h, 1) for h in hidden), outputs)
+    units = [hidden] if isinstance(hidden, int) else hidden
+    return (features, *(whole("problem.hidden", h, 1) for h in units), outputs)

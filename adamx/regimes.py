@@ -24,7 +24,8 @@ and `classify` names the regime, the first of these that holds:
     diverged     a non-finite step, or s at the end > blowup gap_0
     spiking      a spike or a pop
     converged    s at the end <= target
-    oscillating  at least a quarter of the last quarter's steps overshot
+    oscillating  at least a quarter of the last quarter's steps overshot, or s at the end > 2 (least s): it moves, and
+                 has lost ground that it had
     slow         everything else: above the target with nothing wrong in its curve (also a local minimum)
 """
 
@@ -45,6 +46,7 @@ CALM = 2.0  # a spike ends within this factor of the level
 SETTLE = 27  # the steps in which the level moves by a factor of 10
 TAIL = 4  # overshoots count in the last 1/TAIL of a run
 OSCILLATING_SHARE = 0.25
+LOST_GROUND = 2.0
 
 
 class Criteria(NamedTuple):
@@ -59,7 +61,7 @@ class Criteria(NamedTuple):
     spike_floor: float = 1e-12
     pop_ratio: float = 10.0
     overshoot_ratio: float = 0.1
-    blowup: float = 10.0
+    blowup: float = 2.0
 
 
 class Figures(NamedTuple):
@@ -156,6 +158,6 @@ def classify(figures: Mapping[str, np.ndarray], criteria: Criteria, steps: int) 
         (f["diverged_step"] >= 0) | ~(end <= criteria.blowup * np.abs(f["start"])),
         (f["spikes"] > 0) | (f["popped"] > 0),
         end <= criteria.target,
-        f["overshoots"] >= OSCILLATING_SHARE * tail,
+        (f["overshoots"] >= OSCILLATING_SHARE * tail) | (end > LOST_GROUND * f["best"]),
     ]
     return np.select(conditions, ["diverged", "spiking", "converged", "oscillating"], "slow")

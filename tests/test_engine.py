@@ -211,6 +211,7 @@ def test_wrong_arguments_are_named():
         ({"backend": "cdua"}, "unknown backend"),
         ({"seed": -1}, "seed is -1"),
         ({"seed": 0.5}, "seed is 0.5"),
+        ({"hyper": {"lr": 0.1, "seed": [1, -3]}}, "seed is -3"),
         ({"seed": [1, 2, 3], "hyper": {"lr": [0.1, 0.2]}}, "3 seeds for 2 runs"),
         ({"optimizer": "adamm"}, "did you mean"),
         ({"problem": "beal"}, "did you mean 'beale'"),

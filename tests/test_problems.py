@@ -1,18 +1,20 @@
 """Contract of every problem in the folder: gradients against finite differences, minima, settings, the user's own."""
 
+import itertools
 import math
 import textwrap
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from omegaconf import OmegaConf
 
 from adamx.datasets import read
 from adamx.network import network
 from adamx.problem import LOSSES, Landscape, Task, problem, problems, settings
 from adamx.registry import InputError
-import itertools
 
 TASKS = {name: "batch" in settings(name) for name in problems()}
 LANDSCAPES = [name for name, task in TASKS.items() if not task]
@@ -82,6 +84,15 @@ def test_the_minimum_is_where_its_source_says(name, x):
     assert np.abs(g).max() < 1e-9
 
 
+@pytest.mark.parametrize("name", problems())
+def test_the_configuration_names_every_setting(name):
+    path = Path(__file__).parents[1] / "conf" / "problem" / f"{name}.yaml"
+    written = OmegaConf.to_container(OmegaConf.load(path))
+    assert written.pop("name") == name
+    known = {k: list(v) if isinstance(v, tuple) else v for k, v in settings(name).items()}
+    assert written == known
+
+
 def test_settings():
     p = problem("quadratic", {"curvature": [1, 10, 100], "noise": 1e-3, "target": 1e-9})
     assert isinstance(p, Landscape)
@@ -123,6 +134,16 @@ def test_a_users_own_file(tmp_path):
     p = problem(str(path), {"x0": [2, 2]})
     assert p.name == "bowl"
     assert value_and_grad(p, p.start) == (16.0, pytest.approx([4, 12]))
+    good = path.read_text()
+    for old, new, words in [
+        ("6 * x[1]", "6 * x[2]", "raises IndexError at its start"),
+        (", (2 * x[0], 6 * x[1])", ", (2 * x[0],)", "2 coordinates in its start and 1 in its gradient"),
+        ("return ", "return None #", "raises TypeError"),
+        ("@portable\n", "", "needs the decorator @portable"),
+    ]:
+        path.write_text(good.replace(old, new))
+        with pytest.raises(InputError, match=words):
+            problem(str(path))
     for text, words in [("1/0", "ZeroDivisionError"), ("start = (1,)", "needs `start` and"), ("def (", "SyntaxError")]:
         path.write_text(text)
         with pytest.raises(InputError, match=words):

@@ -13,7 +13,7 @@ from adamx.problem import problem
 from adamx.regimes import REGIMES, Criteria, classify, tail_start
 
 
-def regime(gaps, slopes=None, criteria=Criteria(1e-6)):  # noqa: B008 an immutable default
+def regime(gaps, slopes=None, criteria=Criteria(1e-6)):
     gaps = [float(g) for g in gaps]
     figures = naive.figures_of(gaps, slopes if slopes is not None else [0.0] * len(gaps), criteria)
     return str(classify({k: np.array([v]) for k, v in figures.items()}, criteria, len(gaps) - 1)[0]), figures
@@ -130,8 +130,11 @@ def test_leaving_a_saddle():
     steps = [
         int(adamx.simulate(name, p, hyper, 1000).table["reached_step"][0])
         for name, hyper in [
-            ("sgd", {"lr": 0.01}), ("momentum", {"lr": 0.01}), ("rmsprop", {"lr": 0.01, "beta2": 0.9}), ("adam", {"lr": 0.01}),
+            ("sgd", {"lr": 0.01}),
+            ("momentum", {"lr": 0.01}),
+            ("rmsprop", {"lr": 0.01, "beta2": 0.9}),
+            ("adam", {"lr": 0.01}),
         ]
-    ]  # fmt: skip
+    ]
     assert steps[0] == math.ceil(math.log(1e6) / math.log(1.02))
     assert steps == [698, 140, 72, 77]

@@ -1,5 +1,7 @@
 """The user's own data, `problem.path=mine.csv` or `.npz`, through one of the losses, linear or with hidden layers."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from adamx.datasets import read, task
@@ -7,7 +9,15 @@ from adamx.problem import LOSSES, Task
 from adamx.registry import InputError, unknown
 
 
-def build(path="", target_column=None, loss="softmax", hidden=(), batch=0, held_out=0.2, target=0.1) -> Task:
+def build(
+    path: str = "",
+    target_column: str | None = None,
+    loss: str = "softmax",
+    hidden: Sequence[int] = (),
+    batch: int = 0,
+    held_out: float = 0.2,
+    target: float = 0.1,
+) -> Task:
     if not path:
         raise InputError("problem.path is empty: the path of an .npz or .csv file is needed")
     if loss not in LOSSES:

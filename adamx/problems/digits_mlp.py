@@ -1,8 +1,10 @@
 """A ReLU network on scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak 1998, UCI)."""
 
+from collections.abc import Sequence
+
 from adamx.datasets import bundled, task
 from adamx.problem import Task
 
 
-def build(hidden=(32,), batch=128, held_out=0.2, target=0.1) -> Task:
+def build(hidden: Sequence[int] = (32,), batch: int = 128, held_out: float = 0.2, target: float = 0.1) -> Task:
     return task(*bundled("digits"), hidden=hidden, loss="softmax", batch=batch, held_out=held_out, target=target)

@@ -4,5 +4,5 @@ from adamx.datasets import bundled, task
 from adamx.problem import Task
 
 
-def build(batch=128, held_out=0.2, target=0.1) -> Task:
+def build(batch: int = 128, held_out: float = 0.2, target: float = 0.1) -> Task:
     return task(*bundled("digits"), hidden=(), loss="softmax", batch=batch, held_out=held_out, target=target)

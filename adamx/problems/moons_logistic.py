@@ -3,9 +3,11 @@
 With `hidden`, a network that can bend around them.
 """
 
+from collections.abc import Sequence
+
 from adamx.datasets import bundled, task
 from adamx.problem import Task
 
 
-def build(hidden=(), batch=0, held_out=0.2, target=0.32) -> Task:
+def build(hidden: Sequence[int] = (), batch: int = 0, held_out: float = 0.2, target: float = 0.32) -> Task:
     return task(*bundled("moons"), hidden=hidden, loss="logistic", batch=batch, held_out=held_out, target=target)

@@ -1,0 +1,48 @@
+"""The look that all figures share: fonts, the heading, and panels in rows."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from adamx.results import Results
+
+STYLE: dict[Any, Any] = {
+    "figure.dpi": 150,
+    "savefig.dpi": 150,
+    "font.family": "DejaVu Sans",  # comes with matplotlib, and has the star
+    "font.size": 10,
+    "axes.titlesize": 10,
+    "axes.labelsize": 11,
+    "axes.linewidth": 0.6,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "legend.title_fontsize": 9.5,
+    "text.usetex": False,
+}
+
+
+def heading(figure: Figure, results: Results) -> None:
+    """What was run: optimizer, problem, steps, dtype, number of runs."""
+    runs = f"{len(results):,} runs" if len(results) != 1 else "1 run"
+    parts = (f"{int(results.steps[-1]):,} steps", results.dtype, runs)
+    figure.suptitle(f"{results.optimizer} on {results.problem}: {', '.join(parts)}", fontsize=12, weight="bold")
+
+
+def panels(figure: Figure, count: int, across: int, xlabel: str, ylabel: str) -> list[Axes]:
+    """Panels that share both axes, row by row; labels stand below each column and left of each row."""
+    grid = figure.subplots(-(-count // across), across, sharex=True, sharey=True, squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.remove()
+    for axes in grid.flat[max(count - across, 0) : count]:
+        axes.tick_params(labelbottom=True)
+        axes.set_xlabel(xlabel)
+    for axes in grid[:, 0]:
+        axes.set_ylabel(ylabel)
+    return list(grid.flat[:count])

@@ -1,0 +1,165 @@
+"""What a sweep found, in a few lines: runs per regime, the best settings, and where runs failed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from rich.columns import Columns
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from adamx.analysis import COLORS
+from adamx.analysis.scales import short
+from adamx.analysis.slices import FAILING, settings, swept
+from adamx.regimes import REGIMES
+from adamx.results import Results
+
+BEST = 5
+CONTRAST = 0.2  # two shares that differ by less are no finding
+CHI_SQUARED = 6.6  # nor is a difference that chance makes once in a hundred
+VERBS = {"diverged": "diverge", "oscillating": "oscillate", "spiking": "spike", "slow": "are slow"}
+
+
+class Split(NamedTuple):
+    """Where one threshold divides runs best: the share of marked runs on the worse side and on the other."""
+
+    words: str  # the worse side, such as ">= 0.32", or its only value
+    opposite: str  # the other side: below, above
+    share: float
+    other: float
+
+
+def summary(results: Sequence[Results]) -> RenderableType:
+    """What the sweeps found, to be printed by rich; plain text where the output is no terminal.
+
+    One Results: its regimes, its best settings, and a line a swept hyperparameter. Several: a row each, then the best
+    settings for each problem.
+    """
+    if len(results) == 1:
+        return _one(results[0])
+    problems = dict.fromkeys(r.problem for r in results)
+    parts: list[RenderableType] = [_rows(results)]
+    for name in problems:
+        parts += ["", Text(f"best on {name}", style="bold"), _best([r for r in results if r.problem == name])]
+    return Group(*parts)
+
+
+def findings(results: Results) -> list[str]:
+    """A line a swept hyperparameter: where its runs diverge, oscillate, spike or are slow, and its best value.
+
+    A threshold is named for a regime where the regime's share on its two sides differs by at least 20 points and by
+    more than chance. Where none is, but the failing regimes (spiking, oscillating, diverged) together do, it is that.
+    """
+    best = settings(results).iloc[0]
+    lines = []
+    for name in swept(results):
+        values = results.columns[name]
+        clauses = [_clause(values, results.regime == regime, verb) for regime, verb in VERBS.items()]
+        if not any(clauses[:-1]):
+            clauses.insert(0, _clause(values, np.isin(results.regime, FAILING), "fail"))
+        clauses = [clause for clause in clauses if clause] or ["no clear difference"]
+        if np.isfinite(best["final_loss"]):
+            clauses.append(f"best at {short(best[name])}")
+        lines.append(f"{name}: {'; '.join(clauses)}")
+    return lines
+
+
+def _clause(values: np.ndarray, marked: np.ndarray, verb: str) -> str:
+    """What a threshold says about marked runs, such as "at >= 0.32 all diverge, below 3%"; empty where none does."""
+    split = threshold(values, marked)
+    if split is None:
+        return ""
+    return f"at {split.words} {_percent(split.share)} {verb}, {split.opposite} {_percent(split.other)}"
+
+
+def threshold(values: np.ndarray, marked: np.ndarray) -> Split | None:
+    """The threshold on `values` that divides marked from other runs best, or None where none does it clearly.
+
+    Of all thresholds the one with the most variance of the mark between its sides (a decision tree of one node).
+    """
+    distinct, group = np.unique(values, return_inverse=True)
+    share = float(marked.mean())
+    if len(distinct) < 2 or share in (0.0, 1.0):
+        return None
+    count = np.bincount(group)[:-1].cumsum()
+    hits = np.bincount(group, weights=marked)[:-1].cumsum()
+    low, high = hits / count, (marked.sum() - hits) / (len(values) - count)
+    between = count * (len(values) - count) / len(values) * (high - low) ** 2
+    at = int(between.argmax())
+    if abs(high[at] - low[at]) < CONTRAST or between[at] / (share * (1 - share)) < CHI_SQUARED:
+        return None
+    if high[at] > low[at]:
+        sign = ">= " if at + 2 < len(distinct) else ""
+        return Split(sign + short(distinct[at + 1]), "below", float(high[at]), float(low[at]))
+    sign = "<= " if at > 0 else ""
+    return Split(sign + short(distinct[at]), "above", float(low[at]), float(high[at]))
+
+
+def _percent(share: float) -> str:
+    """A share in whole per cent; "all" and "none" only where it is exact."""
+    if share in (0.0, 1.0):
+        return "all" if share else "none"
+    return f"{np.clip(round(100 * share), 1, 99):.0f}%"
+
+
+def _one(results: Results) -> RenderableType:
+    runs = f"{len(results):,} runs" if len(results) != 1 else "1 run"
+    title = f"{results.optimizer} on {results.problem}: {runs}, {int(results.steps[-1]):,} steps, {results.dtype}"
+    counts = [Text(f" {name} {(results.regime == name).sum():,} ", style=_style(name)) for name in REGIMES]
+    found = map(_finding, findings(results))
+    return Group(Text(title, style="bold"), Columns(counts), "", _best([results]), "", *found)
+
+
+def _finding(line: str) -> Text:
+    text = Text(line)
+    text.stylize("bold", 0, line.index(":"))
+    return text
+
+
+def _style(regime: str) -> str:
+    """The regime's color behind letters that can be read on it."""
+    color = COLORS[regime]
+    bright = sum(int(color[i : i + 2], 16) for i in (1, 3, 5)) > 380
+    return f"{'black' if bright else 'white'} on {color}"
+
+
+def _best(results: Sequence[Results]) -> Table:
+    """The best settings of some results on one problem: swept values, final loss, held-out accuracy, regime."""
+    several = len({r.optimizer for r in results}) > 1
+    tables = [settings(r).head(BEST).assign(optimizer=r.optimizer) for r in results]
+    table = pd.concat(tables).sort_values("final_loss", kind="stable").head(BEST)
+    names = list(dict.fromkeys(name for r in results for name in swept(r)))
+    accuracy = next((c for c in ("final_val_accuracy", "final_accuracy") if c in table), None)
+
+    view = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    headers = [*(["optimizer"] if several else []), *names, "loss"]
+    headers += [accuracy.removeprefix("final_").replace("accuracy", "acc")] if accuracy else []
+    for header in headers:
+        view.add_column(header, no_wrap=True)
+    view.add_column("regime", overflow="ellipsis")  # in a narrow window this alone gives way
+    for _, row in table.iterrows():
+        cells = [row["optimizer"]] if several else []
+        cells += ["" if pd.isna(row[name]) else short(row[name]) for name in names]
+        cells.append(short(row["final_loss"]))
+        if accuracy:
+            cells.append("" if pd.isna(row[accuracy]) else f"{100 * row[accuracy]:.1f}%")
+        view.add_row(*cells, row["regime"])
+    return view
+
+
+def _rows(results: Sequence[Results]) -> Table:
+    """A row a sweep: how many runs are in each regime, and its least final loss."""
+    view = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+    view.add_column("optimizer", no_wrap=True)
+    view.add_column("problem", overflow="fold")
+    for name in REGIMES:
+        view.add_column(name[:4], justify="right", no_wrap=True)
+    view.add_column("best", justify="right", no_wrap=True)
+    for r in results:
+        counts = (f"{(r.regime == name).sum():,}" for name in REGIMES)
+        view.add_row(r.optimizer, r.problem, *counts, short(settings(r)["final_loss"].iloc[0]))
+    return view

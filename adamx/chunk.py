@@ -1,0 +1,41 @@
+"""Chunk: what a backend is given at a time, the same for every backend."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from adamx.optimizer import Rule
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """Some runs of one optimizer, from start to end.
+
+    Attributes:
+        hyper: (runs,) float64 columns of all hyperparameters, in the order of rule.Hyper.
+        seeds: (runs,) int64.
+        steps: updates of every run; record_every: the loss is recorded at 0, every so many steps, and at the end.
+        dtype: of all arithmetic.
+        x0: (runs, coordinates) starting points in place of the problem's, or None.
+        tick: told the number of steps done, several times a second, or None.
+    """
+
+    rule: Rule
+    hyper: Mapping[str, np.ndarray]
+    seeds: np.ndarray
+    steps: int
+    record_every: int
+    dtype: str
+    x0: np.ndarray | None = None
+    tick: Callable[[int], None] | None = None
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    @property
+    def records(self) -> np.ndarray:
+        """(records,) the recorded steps: 0, every, 2 every, ... and the last."""
+        return np.append(np.arange(0, self.steps, self.record_every), self.steps)

@@ -1,0 +1,133 @@
+"""Launch: one optimizer on one problem with columns of hyperparameters, built from a configuration and its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adamx import axes, engine
+from adamx.problem import Problem, whole
+from adamx.registry import InputError
+from adamx.results import Results
+
+Axes = Mapping[str, np.ndarray | axes.Interval]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one kernel computes: a run for each row of the columns.
+
+    Attributes:
+        optimizer, problem: names, or paths of the user's files.
+        problem_args: the problem's settings, as they were typed.
+        hyper: (runs,) float64 columns of all hyperparameters.
+        seeds: (runs,) int64; every setting runs with every seed.
+        steps, record_every: whole numbers >= 1.
+        dtype, backend: the kernel's arithmetic and where it runs.
+        config: the resolved configuration; a swept value stands there as it was typed.
+    """
+
+    optimizer: str
+    problem: str
+    problem_args: dict[str, Any]
+    hyper: dict[str, np.ndarray]
+    seeds: np.ndarray
+    steps: int
+    record_every: int
+    dtype: str
+    backend: str
+    config: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __str__(self) -> str:
+        return f"{self.optimizer} on {self.problem}"
+
+    def stream(self, problem: Problem, tick: Callable[[int, int], None] | None = None) -> Iterator[Results]:
+        """Finished chunks of runs, from the engine."""
+        columns = {**self.hyper, "seed": self.seeds}
+        yield from engine.stream(
+            self.optimizer,
+            problem,
+            columns,
+            self.steps,
+            self.record_every,
+            dtype=self.dtype,
+            backend=self.backend,
+            tick=tick,
+        )
+
+
+def build(config: dict[str, Any], swept: Axes) -> Launch:
+    """The launch of a resolved configuration.
+
+    Args:
+        config: as `conf/sweep.yaml` composes it; a hyperparameter and `seed` may be an axis text or a list.
+        swept: points or intervals that replace values of the configuration: by hyperparameter name, and "seed".
+    Raises:
+        InputError: a value that cannot be used; the message names it.
+    """
+    groups = {group: dict(config[group]) for group in ("optimizer", "problem", "backend")}
+    names = {group: settings.pop("name", None) for group, settings in groups.items()}
+    for group, name in names.items():
+        if not isinstance(name, str):
+            raise InputError(f"{group}.name is {name!r}: a name is needed")
+    engine.check_shape(config["steps"], config["record_every"], config["dtype"], names["backend"])
+    _, hyper, seeds = engine.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
+    return Launch(
+        **names,
+        problem_args=groups["problem"],
+        hyper=hyper,
+        seeds=seeds,
+        steps=config["steps"],
+        record_every=config["record_every"],
+        dtype=config["dtype"],
+        config=config,
+    )
+
+
+def _columns(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Columns of hyperparameters and "seed": seeds x drawn points x grid, the seed slowest.
+
+    A sweep that is stopped early has then the whole grid for its first seeds.
+    """
+    typed = {"seed": config["seed"], **typed}
+    intervals = {name: value for name, value in typed.items() if isinstance(value, axes.Interval)}
+    if "seed" in intervals:
+        raise InputError("seed cannot be drawn from an interval: name the seeds, as in seed=range(0,10)")
+    seeds = axes.values("seed", typed.pop("seed"))
+    points = {n: axes.values(f"optimizer.{n}", value) for n, value in typed.items() if n not in intervals}
+    draws = _draws(config["samples"], intervals)
+    drawn = axes.sample(intervals, draws, config["sampler"], int(abs(seeds[0])))
+    columns = axes.grid(seed=seeds, draw=np.arange(draws), **points)
+    draw = columns.pop("draw")
+    return {**columns, **{name: values[draw] for name, values in drawn.items()}}
+
+
+def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:
+    """How many points to draw; one, of nothing, where no axis is an interval."""
+    if samples is None and intervals:
+        raise InputError(f"optimizer.{next(iter(intervals))} is an interval: samples=N is needed, the points to draw")
+    if samples is not None and not intervals:
+        raise InputError(f"samples is {samples!r}, but no axis is an interval to draw from")
+    return 1 if samples is None else whole("samples", samples, 1)
+
+
+def swept(launches: Sequence[Launch]) -> list[str]:
+    """The names of all that differs between runs: choices of kernel, settings of the problem, columns."""
+    names = [key for key in ("optimizer", "problem", "dtype") if len({getattr(each, key) for each in launches}) > 1]
+    settings: dict[tuple[str, str], set[str]] = {}  # two problems differ in their settings without a sweep over them
+    for each in launches:
+        for key, value in each.problem_args.items():
+            settings.setdefault((each.problem, key), set()).add(repr(value))
+    names += dict.fromkeys(key for (_, key), values in settings.items() if len(values) > 1)
+    columns = [{**each.hyper, "seed": each.seeds} for each in launches]
+    for key in dict.fromkeys(key for column in columns for key in column):
+        values = [column[key] for column in columns if key in column]
+        if any((v != values[0][0]).any() for v in values):
+            names.append(key)
+    return names

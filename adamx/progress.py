@@ -1,0 +1,91 @@
+"""Progress: runs done, rate, time left and the best loss so far; a bar on a terminal, a line now and then elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from time import perf_counter
+
+import numpy as np
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+from adamx.launch import Launch
+from adamx.results import Results
+
+LINE_SECONDS = 5.0  # between two lines where there is no terminal
+
+
+class SweepProgress:
+    """Follows launches that are computed one after another; a context manager.
+
+    A run that is halfway counts half. Rate and time left are measured from the first tick of a launch on, so that
+    compiling does not distort them.
+    """
+
+    def __init__(self, launches: Sequence[Launch], console: Console) -> None:
+        self.console = console
+        self.runs = sum(map(len, launches))
+        self.best = math.nan
+        self._work = float(sum(len(launch) * launch.steps for launch in launches))  # in updates
+        self._done = 0.0  # updates of finished chunks
+        self._seconds = self._measured = 0.0  # computing time, and the updates made in it
+        self._last: tuple[float, float] | None = None  # when, and the updates done then
+        self._printed = perf_counter()
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[words]}"),
+            console=console,
+            transient=True,
+        )
+        self._task = self._bar.add_task("", total=self.runs, words="")
+
+    def __enter__(self) -> SweepProgress:
+        if self.console.is_terminal:
+            self._bar.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self.console.is_terminal:
+            self._bar.stop()
+
+    def launch(self, launch: Launch) -> None:
+        """The next launch begins; until its first tick its kernel is loaded or compiled."""
+        self._launch, self._last = launch, None
+        words = "loading its kernel; the first time it is compiled, which takes some seconds"
+        self._bar.update(self._task, description=str(launch), words=words)
+        if not self.console.is_terminal:
+            self._print(f"{launch}, {len(launch):,} runs of {launch.steps:,} steps: {words}")
+
+    def tick(self, runs: int, steps: int) -> None:
+        """`steps` steps of a chunk of `runs` runs are done."""
+        now, done = perf_counter(), self._done + runs * steps
+        if self._last:
+            self._seconds += now - self._last[0]
+            self._measured += done - self._last[1]
+        self._last = now, done
+        self._show(done)
+
+    def finished(self, chunk: Results) -> None:
+        """A chunk is complete."""
+        self._done += len(chunk) * self._launch.steps
+        self.best = float(np.fmin(self.best, np.fmin.reduce(chunk.figures["best"]) + chunk.minimum))
+        self._show(self._done)
+
+    def _show(self, done: float) -> None:
+        words = [] if math.isnan(self.best) else [f"best loss {self.best:.3g}"]
+        if self._measured:
+            rate = self._measured / self._seconds
+            left = (self._work - done) / rate
+            runs = rate * self.runs / self._work
+            words = [f"{runs:,.{0 if runs >= 10 else 2}f} runs/s", f"{left:,.0f} s left", *words]
+        completed = round(self.runs * done / self._work)
+        self._bar.update(self._task, completed=completed, description=str(self._launch), words=", ".join(words))
+        if not self.console.is_terminal and perf_counter() - self._printed > LINE_SECONDS:
+            self._print(", ".join([f"{completed:,} of {self.runs:,} runs", *words]))
+
+    def _print(self, line: str) -> None:
+        self.console.print(line, highlight=False, soft_wrap=True)
+        self._printed = perf_counter()

@@ -1,0 +1,238 @@
+"""Record: a sweep in MLflow. A parent run is the sweep, its children are the runs (see `adamx.children`).
+
+The parent has the resolved configuration, the command, the environment, counts per regime and the best run; and as
+artifacts config.yaml, the figures, and every run whether it has a child or not:
+
+    table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
+                     problem, dtype, backend, the problem's settings, hyperparameters, seed, figures, regime
+    curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
+                     NaN and infinities as they came. One run: pd.read_parquet(path, filters=[("run", "==", 7)])
+"""
+
+from __future__ import annotations
+
+import importlib.metadata
+import io
+import os
+import platform
+import shlex
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow.tracking.context.registry as context
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from adamx.children import MODES, Selection, children, select, text
+from adamx.regimes import REGIMES
+from adamx.results import Results
+from adamx.store import Store, open
+from adamx.writer import Progress, environment
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["MODES", "Selection", "Store", "Sweep", "open", "select", "start"]
+
+NOTE = "mlflow.note.content"  # what MLflow shows as a run's description
+PACKAGES = ("adamx", "numba", "numba-cuda", "numpy", "scipy", "mlflow", "hydra-core")
+LONGEST_TAG = 8000
+
+
+def start(store: Store, name: str, config: Mapping[str, Any], overrides: Sequence[str]) -> Sweep:
+    """Begin the parent run of a sweep.
+
+    Args:
+        name: such as "adam on digits_mlp". config: resolved and nested, of plain containers. overrides: as typed.
+    """
+    command = shlex.join(["python", "-m", "adamx.sweep", *overrides])
+    note = f"adamx sweep: {name}. Every run of the grid is a nested run.\n\nReproduce with\n\n    {command}\n"
+    common, now = context.resolve_tags(), _now()
+    tags = {**common, NOTE: note, "overrides": " ".join(overrides), "command": command, **_environment()}
+    client = store.client
+    run = client.create_run(store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, name)
+    run_id = run.info.run_id
+    client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
+    client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
+    return Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The parent run of a sweep, RUNNING until `finish`."""
+
+    store: Store
+    run_id: str
+    started: int  # milliseconds since 1970
+    tags: dict[str, str] = field(repr=False)  # of every child
+    note: str = field(repr=False)
+
+    def write(
+        self,
+        results: Sequence[Results],
+        swept: Sequence[str],
+        mode: str = "auto",
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> str:
+        """Write all runs of the sweep: the children, then the table, the curves and the parent's summary.
+
+        An interrupt loses children, never the table and the curves.
+
+        Args:
+            results: one for each optimizer, problem and dtype. swept: the names that differ between runs; they make
+                the children's names. mode, limit: see `select`. progress: called with (written, total) children.
+        Returns:
+            A sentence that says which runs are children.
+        """
+        keep, sentence = select(results, mode, limit)
+        total, done, end = sum(map(len, keep)), 0, _now()
+        run_ids = [np.full(len(r), None, dtype=object) for r in results]
+        try:
+            for r, runs, ids in zip(results, keep, run_ids, strict=True):
+                rows = children(r.take(runs), swept, self.tags)
+                report = partial(_offset, progress, done, total) if progress else None
+                ids[runs] = self.store.write(rows, len(runs), self.started, end, report)
+                done += len(runs)
+            self.store.analyze()
+        except KeyboardInterrupt:
+            self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children")
+            raise
+        self._summary(results, run_ids, sentence)
+        return sentence
+
+    def finish(
+        self,
+        status: str = "FINISHED",
+        figures: Iterable[tuple[str, Path | bytes | Figure]] = (),
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        """End the parent run.
+
+        Args:
+            status: FINISHED, KILLED or FAILED. figures: (file name, a file, its bytes or a matplotlib Figure), kept as
+                artifacts. metrics: such as throughput.
+        """
+        for name, figure in figures:
+            if isinstance(figure, bytes):
+                self._artifact(name, figure)
+            elif isinstance(figure, Path):
+                self._artifact(name, figure.read_bytes())
+            else:
+                self.store.client.log_figure(self.run_id, figure, name)
+        self._log(metrics or {})
+        with environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
+            self.store.client.set_terminated(self.run_id, status)
+
+    def _summary(self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str) -> None:
+        settings, figures = _table(results, run_ids)
+        table = pd.concat([settings, figures], axis=1)
+        self._artifact("table.parquet", _parquet(pa.Table.from_pandas(table, preserve_index=False)))
+        self._artifact("curves.parquet", _parquet(_curves(results)))
+
+        metrics: dict[str, float] = {"runs": len(table)}
+        metrics |= {f"runs_{name}": int((table["regime"] == name).sum()) for name in REGIMES}
+        tags = {"children": sentence}
+        for problem, group in table[np.isfinite(table["final_loss"])].groupby("problem"):
+            of = f".{problem}" if table["problem"].nunique() > 1 else ""  # losses of two problems do not compare
+            best = group["final_loss"].idxmin()
+            metrics[f"best_final_loss{of}"] = float(table["final_loss"][best])
+            own = settings.loc[best].drop(["run", "run_id"]).dropna()
+            tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
+            if settings["run_id"][best]:
+                tags[f"best_run_id{of}"] = settings["run_id"][best]
+        counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES)
+        said = [f"- {k}: {v}" for k, v in tags.items()]
+        self._log(metrics, {**tags, NOTE: "\n".join([self.note, f"{len(table):,} runs: {counts}.", "", *said])})
+
+    def _log(self, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
+        finite = [Metric(k, float(v), _now(), 0) for k, v in metrics.items() if np.isfinite(v)]
+        self.store.client.log_batch(
+            self.run_id, finite, tags=[RunTag(k, v[:LONGEST_TAG]) for k, v in (tags or {}).items()]
+        )
+
+    def _artifact(self, name: str, content: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(content)
+            self.store.client.log_artifact(self.run_id, str(path))
+
+
+def _offset(progress: Progress, before: int, total: int, written: int, _: int) -> None:
+    progress(before + written, total)
+
+
+def _table(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two halves of the table: what each run was, and what it did."""
+    was, did = [], []
+    for r, ids in zip(results, run_ids, strict=True):
+        known = {k: v if isinstance(v, (bool, int, float)) else text(v) for k, v in r.settings.items()}
+        names = {"optimizer": r.optimizer, "problem": r.problem, "dtype": r.dtype, "backend": r.backend}
+        was.append(pd.DataFrame({"run_id": ids, **names, **known, **r.columns}))
+        did.append(r.table.drop(columns=list(r.columns)).astype({"regime": str}))
+    settings = pd.concat(was, ignore_index=True)
+    for name in settings.columns.drop("run_id"):
+        if pd.api.types.is_object_dtype(settings[name]):  # a number here, a word there
+            settings[name] = settings[name].map(text, na_action="ignore")
+    settings.insert(0, "run", np.arange(len(settings), dtype=np.int32))
+    return settings, pd.concat(did, ignore_index=True)
+
+
+def _curves(results: Sequence[Results]) -> pa.Table:
+    parts, first = [], 0
+    for r in results:
+        runs = np.arange(first, first + len(r), dtype=np.int32)
+        columns = {"run": np.repeat(runs, len(r.steps)), "step": np.tile(np.asarray(r.steps, np.int64), len(r))}
+        columns |= {name: curve.T.ravel() for name, curve in {"loss": r.loss, **r.curves}.items()}
+        parts.append(pa.table(columns))
+        first += len(r)
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _now() -> int:
+    return int(time.time() * 1000)
+
+
+def _environment() -> dict[str, str]:
+    """What a figure may depend on besides the configuration: versions, machine, the state of the sources."""
+    tags = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
+    for package in PACKAGES:
+        with suppress(importlib.metadata.PackageNotFoundError):
+            tags[f"version.{package}"] = importlib.metadata.version(package)
+    tags["cpu"] = platform.processor() or platform.machine()
+    with suppress(OSError, StopIteration):  # Linux alone tells the model
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        tags["cpu"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    here = Path(__file__).parent
+    if "site-packages" not in here.parts:  # a checkout; an installed package may lie inside somebody else's
+        git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+        with suppress(OSError, subprocess.SubprocessError):
+            said = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
+            tags |= {"git_commit": said.removesuffix("-dirty"), "git_dirty": str(said.endswith("-dirty")).lower()}
+    return tags

@@ -1,0 +1,74 @@
+"""Imports flow one way, and `import adamx` stays light."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import adamx
+
+ROOT = Path(adamx.__file__).parent
+
+# A module may import those that stand before it; a name ending in a dot is a package, and its files one another.
+ORDER = (
+    "registry portable axes regimes rng optimizer optimizers. chunk results problem datasets network problems. lanes "
+    "training cpu engine launch children writer store record analysis. estimate progress sweep _hydra."
+).split(" ")
+ONLY_IN = {
+    "mlflow": {"writer", "store", "record"},
+    "hydra": {"sweep", "_hydra."},
+    "matplotlib": {"analysis."},
+    "sklearn": {"datasets"},
+}
+
+
+def place(module: str) -> str:
+    """The entry of ORDER for a module of adamx."""
+    package = module.split(".")[0] + "."
+    return package if package in ORDER else module.split(".")[0]
+
+
+def imported(path: Path):
+    """(module, line) of every import statement, also of those inside functions, but not of those for types alone."""
+    tree = ast.parse(path.read_text())
+    types = [n for n in ast.walk(tree) if isinstance(n, ast.If) and getattr(n.test, "id", "") == "TYPE_CHECKING"]
+    skipped = {node for block in types for node in ast.walk(block)}
+    for node in ast.walk(tree):
+        if node in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from ((name.name, node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module == "adamx":
+            yield from ((f"adamx.{name.name}", node.lineno) for name in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module, node.lineno
+
+
+def test_imports_flow_one_way():
+    wrong, seen = [], set()
+    for path in ROOT.rglob("*.py"):
+        module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        if module == "__init__":
+            continue
+        here = place(module)
+        assert here in ORDER, f"{module} has no place: add it to ORDER"
+        seen.add(here)
+        for name, line in imported(path):
+            top, _, rest = name.partition(".")
+            if here not in ONLY_IN.get(top, {here}):
+                wrong.append(f"{module}:{line} imports {name}")
+            if top == "adamx" and rest:
+                there = place(rest)
+                before = ORDER.index(there) < ORDER.index(here) if there in ORDER else False
+                if not before and not (there == here and here.endswith(".")):
+                    wrong.append(f"{module}:{line} imports {name}")
+    assert not wrong, "\n".join(wrong)
+    assert seen == set(ORDER)
+
+
+def test_import_adamx_is_light():
+    heavy = {"mlflow", "hydra", "pandas", "torch", "numba.cuda", "matplotlib", "sklearn", "scipy.linalg", "rich"}
+    code = f"import sys, adamx; print(sorted({heavy!r} & set(sys.modules)))"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
