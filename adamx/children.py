@@ -56,7 +56,8 @@ def select(results: Sequence[Results], mode: str = "auto", limit: int | None = N
     count = total if mode == "all" or (mode == "auto" and total <= limit) else 0 if mode == "parent" else limit
     if count in (0, total) or total <= limit:
         chosen = np.arange(total if count else 0)
-        words = f"all {total:,} runs are children" if count else f"none of the {total:,} runs is a child"
+        words = f"none of the {total:,} runs is a child" if not count else "the run is a child"
+        words = f"all {total:,} runs are children" if count and total > 1 else words
     else:
         order, finite = _ranking(results)
         if mode == "top":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numba
 import numpy as np
@@ -10,6 +11,8 @@ import numpy as np
 from adamx import lanes, training
 from adamx.chunk import Chunk
 from adamx.lanes import LANES, Layout
+from adamx.optimizer import Rule
+from adamx.portable import on_disk
 from adamx.problem import LOSSES, Landscape, Problem, Task
 from adamx.regimes import Figures, Marks, tail_start
 from adamx.results import Results
@@ -35,6 +38,17 @@ def chunk_runs(problem: Problem, steps: int) -> int:
     return grain * int(np.clip(many, 1, 512))
 
 
+def _kernel(problem: Problem, rule: Rule, dtype: str) -> tuple[Layout, Any]:
+    if isinstance(problem, Landscape):
+        return lanes.kernel_for(rule, problem, dtype)
+    return training.kernel_for(rule, dtype)
+
+
+def compiled(problem: Problem, rule: Rule, dtype: str) -> bool:
+    """Whether the kernel for these lies ready on the disk."""
+    return on_disk(_kernel(problem, rule, dtype)[1])
+
+
 def run(problem: Problem, chunk: Chunk) -> Results:
     """All runs of a chunk from start to end."""
     with np.errstate(all="ignore"):  # a column may overflow to inf or 0 in float32: that is the experiment
@@ -56,6 +70,7 @@ def run(problem: Problem, chunk: Chunk) -> Results:
         criteria=problem.criteria,
         curves=curves,
         settings=problem.settings,
+        setup=problem.setup,
     )
 
 
@@ -86,7 +101,7 @@ def _slices(problem: Problem, chunk: Chunk) -> Iterator[tuple[int, int, int, int
 
 
 def _landscape(problem: Landscape, chunk: Chunk) -> Simulated:
-    layout, kernel = lanes.kernel_for(chunk.rule, problem, chunk.dtype)
+    layout, kernel = _kernel(problem, chunk.rule, chunk.dtype)
     carry, marks = _columns(layout, chunk)
     carry[: problem.dim] = problem.start[:, None] if chunk.x0 is None else chunk.x0.T
     loss = np.empty((len(chunk.records), len(chunk)), chunk.dtype)
@@ -104,7 +119,7 @@ def _task(problem: Task, chunk: Chunk) -> Simulated:
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that kernels call: loaded before its threads are limited
     from threadpoolctl import threadpool_limits
 
-    layout, kernel = training.kernel_for(chunk.rule, chunk.dtype)
+    layout, kernel = _kernel(problem, chunk.rule, chunk.dtype)
     carry, marks = _columns(layout, chunk)
     x = np.zeros((len(chunk), problem.dim), chunk.dtype)
     if chunk.x0 is not None:

@@ -55,6 +55,12 @@ def check_shape(steps: object, record_every: object, dtype: str, backend: str) -
         raise unknown("backend", backend, BACKENDS)
 
 
+def compiled(optimizer: str, problem: Problem, dtype: str, backend: str) -> bool:
+    """Whether the kernel for these lies ready on the disk; compiling it takes 5 to 15 seconds, once."""
+    device = importlib.import_module(f"adamx.{backend}")
+    return device.compiled(problem, optimizers.rule(optimizer), dtype)
+
+
 def stream(
     optimizer: str,
     problem: Problem,

@@ -165,6 +165,11 @@ def cached(decorate: Callable[..., Any], kernel: F, name: str, key: str) -> F:
     return dispatcher
 
 
+def on_disk(dispatcher: Any) -> bool:
+    """Whether a kernel made by `cached` was compiled before."""
+    return Path(dispatcher._cache._cache_file._index_path).is_file()
+
+
 def generate(source: str, **namespace: Any) -> Callable[..., Any]:
     """A portable function from its source text, for code that must be unrolled: one line a coordinate or field."""
     exec(source, namespace)

@@ -35,10 +35,14 @@ LOSSES = ("softmax", "logistic", "squares")
 
 @dataclass(frozen=True)
 class Landscape:
-    """A function of `dim` coordinates as the engine sees it. `params` is (fields, dim or 1)."""
+    """A function of `dim` coordinates as the engine sees it. `params` is (fields, dim or 1).
+
+    `settings` are all of the problem's settings, `setup` those that are not its defaults.
+    """
 
     name: str
     settings: Mapping[str, Any]
+    setup: Mapping[str, Any]
     start: np.ndarray
     minimum: float
     Params: Any
@@ -74,6 +78,7 @@ class Task:
     target: float
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    setup: Mapping[str, Any] = field(default_factory=dict)
     minimum: float = 0.0
 
     @property
@@ -159,6 +164,7 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
     return Landscape(
         name=name,
         settings=values,
+        setup=_changed(values, _landscape_settings(name, module)),
         start=np.array(start),
         minimum=float(getattr(module, "minimum", 0.0)) * (dim if separable else 1),
         Params=Params,
@@ -193,7 +199,12 @@ def _task(name: str, module: Any, given: dict[str, Any]) -> Task:
         if key not in defaults:
             raise unknown(f"setting of problem {name}", key, defaults)
     values = {**defaults, **given}
-    return replace(module.build(**values), name=name, settings=values)
+    return replace(module.build(**values), name=name, settings=values, setup=_changed(values, defaults))
+
+
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that differ from their defaults; a list is the same as a tuple."""
+    return {k: v for k, v in values.items() if not np.array_equal(np.asarray(v), np.asarray(defaults[k]))}
 
 
 def _numbers(what: str, value: object) -> np.ndarray:

@@ -51,13 +51,13 @@ class SweepProgress:
         if self.console.is_terminal:
             self._bar.stop()
 
-    def launch(self, launch: Launch) -> None:
+    def launch(self, launch: Launch, compiled: bool) -> None:
         """The next launch begins; until its first tick its kernel is loaded or compiled."""
         self._launch, self._last = launch, None
-        words = "loading its kernel; the first time it is compiled, which takes some seconds"
+        words = "loading its kernel" if compiled else "compiling its kernel, once: 5 to 15 s"
         self._bar.update(self._task, description=str(launch), words=words)
         if not self.console.is_terminal:
-            self._print(f"{launch}, {len(launch):,} runs of {launch.steps:,} steps: {words}")
+            self._print(f"{launch}, {len(launch):,} run{'s' * (len(launch) != 1)} of {launch.steps:,} steps: {words}")
 
     def tick(self, runs: int, steps: int) -> None:
         """`steps` steps of a chunk of `runs` runs are done."""

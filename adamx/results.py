@@ -25,7 +25,7 @@ class Results:
         optimizer, problem: their names.
         dtype: "float32" or "float64", the arithmetic of the kernel.
         backend: where it ran.
-        settings: problem arguments and whatever else all runs share.
+        settings: the problem's settings; setup: those of them that are not the problem's defaults.
         steps: (records,) the step of each record; the first is 0, the last the final step.
         loss: (records, runs) the training loss over all rows (tasks) or the function's value (landscapes).
         curves: further recorded curves of the same shape (val_loss, accuracy, val_accuracy).
@@ -49,9 +49,21 @@ class Results:
     criteria: Criteria
     curves: Columns = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
+    setup: Mapping[str, object] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.loss.shape[1]
+
+    @property
+    def task(self) -> str:
+        """The problem with what was changed of it, such as "quadratic curvature=1"."""
+        return " ".join([self.problem, *(f"{k}={v}".replace(" ", "") for k, v in self.setup.items())])
+
+    @property
+    def title(self) -> str:
+        """What was run: optimizer, problem, runs, steps, dtype."""
+        runs = f"{len(self):,} run{'s' * (len(self) != 1)}"
+        return f"{self.optimizer} on {self.task}: {runs}, {int(self.steps[-1]):,} steps, {self.dtype}"
 
     @cached_property
     def regime(self) -> np.ndarray:
@@ -62,7 +74,8 @@ class Results:
     def table(self) -> pd.DataFrame:
         """A row a run: hyperparameters, seed, then the figures and the regime.
 
-        Steps that never came (`reached_step`, `first_spike_step`, `diverged_step`) are <NA>.
+        Steps that never came (`reached_step`, `first_spike_step`, `diverged_step`) are <NA>. `final_loss` is that of all
+        training rows; the figures of a minibatch task follow its smoothed minibatch loss, so `best_loss` may lie above.
         """
         import pandas as pd
 

@@ -152,7 +152,7 @@ def test_a_grid_has_a_panel_for_each_pair_of_the_other_axes():
     assert titles[1] == r"$\beta_1$ = 0.9   $\beta_2$ = 0.9"
     assert figure.axes[-1].get_xlabel() == r"lr  $\eta$"
     assert figure.axes[0].get_ylabel() == r"eps  $\varepsilon$"
-    assert figure.get_suptitle() == "adam on digits_mlp: 400 steps, float32, 567 runs"
+    assert figure.get_suptitle() == "adam on digits_mlp: 567 runs, 400 steps, float32"
 
 
 def test_cells_have_the_color_of_their_regime():

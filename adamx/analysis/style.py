@@ -29,10 +29,9 @@ STYLE: dict[Any, Any] = {
 
 
 def heading(figure: Figure, results: Results) -> None:
-    """What was run: optimizer, problem, steps, dtype, number of runs."""
-    runs = f"{len(results):,} runs" if len(results) != 1 else "1 run"
-    parts = (f"{int(results.steps[-1]):,} steps", results.dtype, runs)
-    figure.suptitle(f"{results.optimizer} on {results.problem}: {', '.join(parts)}", fontsize=12, weight="bold")
+    """What was run, above the figure."""
+    title = results.title
+    figure.suptitle(title, fontsize=12 if len(title) < 80 else 10, weight="bold")
 
 
 def panels(figure: Figure, count: int, across: int, xlabel: str, ylabel: str) -> list[Axes]:

@@ -41,10 +41,10 @@ def summary(results: Sequence[Results]) -> RenderableType:
     """
     if len(results) == 1:
         return _one(results[0])
-    problems = dict.fromkeys(r.problem for r in results)
+    problems = dict.fromkeys(r.task for r in results)
     parts: list[RenderableType] = [_rows(results)]
     for name in problems:
-        parts += ["", Text(f"best on {name}", style="bold"), _best([r for r in results if r.problem == name])]
+        parts += ["", Text(f"best on {name}", style="bold"), _best([r for r in results if r.task == name])]
     return Group(*parts)
 
 
@@ -107,11 +107,9 @@ def _percent(share: float) -> str:
 
 
 def _one(results: Results) -> RenderableType:
-    runs = f"{len(results):,} runs" if len(results) != 1 else "1 run"
-    title = f"{results.optimizer} on {results.problem}: {runs}, {int(results.steps[-1]):,} steps, {results.dtype}"
     counts = [Text(f" {name} {(results.regime == name).sum():,} ", style=_style(name)) for name in REGIMES]
     found = map(_finding, findings(results))
-    return Group(Text(title, style="bold"), Columns(counts), "", _best([results]), "", *found)
+    return Group(Text(results.title, style="bold"), Columns(counts), "", _best([results]), "", *found)
 
 
 def _finding(line: str) -> Text:
@@ -161,5 +159,5 @@ def _rows(results: Sequence[Results]) -> Table:
     view.add_column("best", justify="right", no_wrap=True)
     for r in results:
         counts = (f"{(r.regime == name).sum():,}" for name in REGIMES)
-        view.add_row(r.optimizer, r.problem, *counts, short(settings(r)["final_loss"].iloc[0]))
+        view.add_row(r.optimizer, r.task, *counts, short(settings(r)["final_loss"].iloc[0]))
     return view

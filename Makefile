@@ -1,0 +1,38 @@
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+INSTALLED := $(VENV)/.installed
+
+.PHONY: setup sweep test lint bench ui clean
+.DEFAULT_GOAL := setup
+
+setup: $(INSTALLED) ## an environment with adamx and all that its tests need
+
+$(INSTALLED): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --upgrade pip
+	$(RUN) -m pip install --quiet --editable '.[dev]'
+	@touch $@
+
+sweep: $(INSTALLED) ## the main job: the default grid; ARGS='problem=beale optimizer.eps=log:1e-12:1:25' for another
+	$(RUN) -m adamx.sweep $(ARGS)
+
+test: $(INSTALLED)
+	$(RUN) -m pytest -q $(ARGS)
+
+lint: $(INSTALLED)
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
+	$(VENV)/bin/mypy
+
+bench: $(INSTALLED) ## peers (torch, jax, optax) are measured where they are installed: pip install -e '.[peers]'
+	$(RUN) experiments/bench_kernels.py
+	$(RUN) experiments/bench_record.py
+	$(RUN) experiments/bench_sweep.py
+
+ui: $(INSTALLED) ## MLflow's pages on what was swept here, for this machine only
+	$(VENV)/bin/mlflow ui --host 127.0.0.1
+
+clean: ## the environment, compiled kernels and caches; recorded runs stay
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
