@@ -77,7 +77,9 @@ def fill(table: Table, ways: Sequence[Way], dtype: str, work: float) -> None:
             continue
         least, median = min(way.seconds), way.median
         cells = f"{way.first:.1f}", f"{least * 1e3:,.1f}", f"{median * 1e3:,.1f}", f"{work / least:,.3g}"
-        table.add_row(way.name, dtype, *cells, f"{work / median:,.3g}", f"{median / ours:,.1f}", f"{bound / median:.1%}")
+        table.add_row(
+            way.name, dtype, *cells, f"{work / median:,.3g}", f"{median / ours:,.1f}", f"{bound / median:.1%}"
+        )
     table.add_section()
 
 

@@ -28,7 +28,7 @@ def settings(results: Results) -> pd.DataFrame:
 
     Columns: the swept hyperparameters; `runs` (seeds); `regime`, that of most runs, and of two equally common the
     worse; `agree`, whether all runs share it; medians over the runs of `final_loss` (a lost run counts as infinite),
-    of the other `final_` figures and of `reached_step`, which breaks ties.
+    of the other `final_` figures and of `reached_step`. Of equal losses a healthy run is better, then the earlier.
     """
     names = swept(results)
     values = np.column_stack([results.columns[name] for name in names] or [np.zeros(len(results))])
@@ -54,7 +54,8 @@ def settings(results: Results) -> pd.DataFrame:
     frame["regime"] = pd.Categorical.from_codes(majority, pd.Index(REGIMES))
     frame["agree"] = counts.max(axis=1) == frame["runs"]
     frame = frame.join(figures.groupby(group).median())
-    return frame.sort_values(["final_loss", "reached_step"], kind="stable", ignore_index=True)
+    order = np.lexsort((frame["reached_step"], np.isin(frame["regime"], FAILING), frame["final_loss"]))
+    return frame.iloc[order].reset_index(drop=True)
 
 
 @dataclass(frozen=True)
