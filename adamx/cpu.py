@@ -80,10 +80,11 @@ Simulated = tuple[np.ndarray, np.ndarray, Layout, np.ndarray, dict[str, np.ndarr
 def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     """Every run's column with its clock, hyperparameters and empty figures: (carry, marks)."""
     carry = np.zeros((layout.total, len(chunk)), chunk.dtype)
-    for row, start in enumerate(chunk.rule.Clock._field_defaults.values(), layout.clock):
-        carry[row] = start
-    for row, values in enumerate(chunk.hyper.values(), layout.hyper):
-        carry[row] = values
+    h = chunk.rule.Hyper(**chunk.hyper)
+    starts = list(chunk.rule.initial_state(h)) * layout.dim
+    for first, values in ((layout.state, starts), (layout.clock, chunk.rule.initial_clock(h)), (layout.hyper, h)):
+        for row, value in enumerate(values, first):
+            carry[row] = value
     marks = np.zeros((layout.total_marks, len(chunk)), np.int32)
     for name in ("first_spike_step", "reached_step", "diverged_step"):
         marks[Marks._fields.index(name)] = -1
@@ -125,7 +126,9 @@ def _task(problem: Task, chunk: Chunk) -> Simulated:
     if chunk.x0 is not None:
         x[:] = chunk.x0
     moved = np.zeros_like(x)
-    state = np.zeros((len(chunk), len(chunk.rule.State._fields), problem.dim), chunk.dtype)
+    state = np.empty((len(chunk), len(chunk.rule.State._fields), problem.dim), chunk.dtype)
+    for row, start in enumerate(chunk.rule.initial_state(chunk.rule.Hyper(**chunk.hyper))):
+        state[:, row] = np.reshape(start, (-1, 1))
     data = [np.ascontiguousarray(v, chunk.dtype) for v in (problem.x, problem.y, problem.val_x, problem.val_y)]
     widths, kind = np.array(problem.widths), LOSSES.index(problem.loss)
     criteria = np.array(problem.criteria, chunk.dtype)[:, None]

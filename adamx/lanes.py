@@ -32,8 +32,9 @@ class Layout:
         self.dim = dim
         self.x = 0
         self.moved = dim
-        self.states = [rows(rule.State, 2 * dim + i * len(rule.State._fields)) for i in range(dim)]
-        self.clock = 2 * dim + dim * len(rule.State._fields)
+        self.state = 2 * dim
+        self.states = [rows(rule.State, self.state + i * len(rule.State._fields)) for i in range(dim)]
+        self.clock = self.state + dim * len(rule.State._fields)
         self.load_clock, self.store_clock, self.hyper = rows(rule.Clock, self.clock)
         self.load_hyper, _, self.figures = rows(rule.Hyper, self.hyper)
         self.load_figures, self.store_figures, self.gap = rows(Figures, self.figures)

@@ -3,10 +3,13 @@
 A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one coordinate:
 
     Hyper     named tuple of hyperparameters with the source's defaults (a bool is a column of 0 and 1)
-    State     named tuple, one coordinate's state, 0 at the start             (may be absent: none)
-    Clock     named tuple with start values, one run's state                  (may be absent: none)
+    State     named tuple, one coordinate's state                             (may be absent: none)
+    Clock     named tuple, one run's state                                    (may be absent: none)
+    initial_state(h) -> State, initial_clock(h) -> Clock                      (may be absent: zeros, the defaults)
     per_step(t, clock, h) -> clock, now     all that depends on time alone: once a step, not once a coordinate
     update(x, g, state, h, now) -> x, state
+
+The two initial functions are called once, outside the kernel, and h may hold whole columns: arithmetic only.
 
 Nothing else knows the names of rules; a new file is picked up by the sweep and by every contract test.
 """
@@ -45,6 +48,8 @@ class Rule:
     Hyper: Any
     State: Any
     Clock: Any
+    initial_state: Callable[..., Any]
+    initial_clock: Callable[..., Any]
     per_step: Callable[..., Any]
     update: Callable[..., Any]
     doc: str
@@ -68,11 +73,14 @@ def rule(name: str) -> Rule:
         InputError: there is none; the message has the nearest name.
     """
     module = load(PACKAGE, "optimizer", name)
+    State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
     return Rule(
         name=name.removesuffix(".py").rsplit("/", 1)[-1],
         Hyper=module.Hyper,
-        State=getattr(module, "State", Nothing),
-        Clock=getattr(module, "Clock", Nothing),
+        State=State,
+        Clock=Clock,
+        initial_state=getattr(module, "initial_state", lambda h: State(*[0.0] * len(State._fields))),
+        initial_clock=getattr(module, "initial_clock", lambda h: Clock()),
         per_step=getattr(module, "per_step", no_time),
         update=module.update,
         doc=module.__doc__ or "",

@@ -26,10 +26,11 @@ def figures_of(gaps, slopes, criteria):
 def landscape(optimizer, p, hyper, steps, seed=0):
     """Losses (steps + 1,), the final point and the figures of one run."""
     r = rule(optimizer)
-    h, clock = r.Hyper(**hyper), r.Clock()
+    h = r.Hyper(**hyper)
+    clock = r.initial_clock(h)
     x = tuple(map(float, p.start))
     moved = (0.0,) * p.dim
-    states = [r.State(*[0.0] * len(r.State._fields))] * p.dim
+    states = [r.initial_state(h)] * p.dim
     columns = [p.Params(*map(float, p.params[:, j])) for j in range(p.params.shape[1])]
     losses, slopes = [], []
     for t in range(steps + 1):
@@ -59,7 +60,8 @@ def landscape(optimizer, p, hyper, steps, seed=0):
 def task(optimizer, p, hyper, steps, seed=0):
     """Minibatch losses (steps + 1,) and final parameters of one softmax or logistic run, by matrix algebra."""
     r = rule(optimizer)
-    h, clock = r.Hyper(**hyper), r.Clock()
+    h = r.Hyper(**hyper)
+    clock = r.initial_clock(h)
     size = p.dim
     x = np.zeros(size)
     first, layers = 0, []
@@ -69,7 +71,7 @@ def task(optimizer, p, hyper, steps, seed=0):
             x[first : first + a * b] = math.sqrt(2 / a) * np.array(draws)
         layers.append((first, a, b))
         first += (a + 1) * b
-    state = r.State(*[np.zeros(size) for _ in r.State._fields])
+    state = r.State(*[np.full(size, start) for start in r.initial_state(h)])
     losses = []
     for t in range(steps + 1):
         picked = [rng.below(len(p.x), seed, rng.ROWS, t, i) for i in range(p.batch)] if p.batch else slice(None)

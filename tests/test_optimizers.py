@@ -19,8 +19,8 @@ def follow(name, hyper, gradients, x):
     """(steps, coordinates) the points of a rule in plain Python on a stream of gradients."""
     r = rule(name)
     h = r.Hyper(**hyper)
-    clock, points = r.Clock(), []
-    states = [r.State(*[0.0] * len(r.State._fields))] * len(x)
+    clock, points = r.initial_clock(h), []
+    states = [r.initial_state(h)] * len(x)
     x = list(map(float, x))
     for t, g in enumerate(gradients):
         clock, now = r.per_step(t + 1.0, clock, h)
