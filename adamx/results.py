@@ -74,8 +74,8 @@ class Results:
     def table(self) -> pd.DataFrame:
         """A row a run: hyperparameters, seed, then the figures and the regime.
 
-        Steps that never came (`reached_step`, `first_spike_step`, `diverged_step`) are <NA>. `final_loss` is that of
-        all training rows; the figures of a minibatch task follow its smoothed minibatch loss: `best_loss` may lie above.
+        Steps that never came (`reached_step`, `first_spike_step`, `diverged_step`) are <NA>. `final_loss` is of all
+        training rows; the figures of a minibatch task follow its smoothed minibatch loss: `best_loss` may lie above.
         """
         import pandas as pd
 
