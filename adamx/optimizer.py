@@ -65,17 +65,23 @@ def optimizers() -> tuple[str, ...]:
     return names(PACKAGE)
 
 
-@cache
 def rule(name: str) -> Rule:
     """The rule of that name, or from the user's file at that path.
 
     Raises:
         InputError: there is none; the message has the nearest name.
     """
-    module = load(PACKAGE, "optimizer", name)
+    return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], load(PACKAGE, "optimizer", name))
+
+
+@cache
+def _rule(name: str, module: Any) -> Rule:
+    for needed in ("Hyper", "update"):
+        if not hasattr(module, needed):
+            raise InputError(f"optimizer {name!r} has no `{needed}`: adamx/optimizers/sgd.py is the least example")
     State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
     return Rule(
-        name=name.removesuffix(".py").rsplit("/", 1)[-1],
+        name=name,
         Hyper=module.Hyper,
         State=State,
         Clock=Clock,

@@ -109,33 +109,36 @@ def _reads(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
 def digest(*parts: object) -> str:
     """16 hex digits that change when any part changes.
 
-    A function counts with the text of its file (its code, where it was generated) and with all that it reads: closed
-    over values, globals, the functions among them in the same way, and the files of modules it names.
+    A function counts with its code as it was loaded (a file may have been edited since) and with all that the code
+    reads, in the same way: closed over values, globals, functions of modules it names.
     """
     sha = hashlib.sha256()
     seen: set[object] = set()
+
+    def add_code(code: CodeType) -> None:
+        sha.update(code.co_code + repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
+        for const in code.co_consts:
+            add(const)
 
     def add(part: object) -> None:
         if isinstance(part, FunctionType):
             if part in seen:
                 return
             seen.add(part)
-            path = Path(part.__code__.co_filename)
-            if path.is_file():
-                sha.update(path.read_bytes())
-            else:
-                sha.update(part.__code__.co_code + repr((part.__code__.co_consts, part.__code__.co_names)).encode())
+            add_code(part.__code__)
             cells = zip(part.__code__.co_freevars, part.__closure__ or (), strict=True)
             for name, value in [*_reads(part), *((n, cell.cell_contents) for n, cell in cells)]:
                 sha.update(name.encode())
-                add(value)
-        elif isinstance(part, ModuleType):
-            if part not in seen and part.__name__.partition(".")[0] not in ("math", "numba", "numpy"):
-                seen.add(part)
-                sha.update(Path(part.__file__ or "").read_bytes())
+                if isinstance(value, ModuleType):  # rng.bits: the functions of the module that are named
+                    for attribute in part.__code__.co_names:
+                        add(getattr(value, attribute, None))
+                else:
+                    add(value)
+        elif isinstance(part, CodeType):
+            add_code(part)
         elif isinstance(part, type):
             sha.update(f"{part.__qualname__}{getattr(part, '_fields', '')}".encode())
-        else:
+        elif not callable(part):
             sha.update(repr(part).encode())
 
     for part in parts:

@@ -48,14 +48,24 @@ def load(package: str, kind: str, name: str) -> ModuleType:
 def _load_file(path: Path, kind: str) -> ModuleType:
     if not path.is_file():
         raise InputError(f"{kind} file {str(path)!r} does not exist")
-    module_name = f"_adamx_user_{path.stem}"
-    spec = importlib.util.spec_from_file_location(module_name, path)
+    try:
+        return _execute(path, path.stat().st_mtime_ns)
+    except Exception as error:  # the user's own code: anything may come
+        raise InputError(f"{kind} file {str(path)!r} raises {type(error).__name__}: {error}") from error
+
+
+@cache
+def _execute(path: Path, changed: int) -> ModuleType:
+    """The module of a file, once for every state of it."""
+    name = f"_adamx_user_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
-    sys.modules[module_name] = module
+    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the user's own code: anything may come
-        del sys.modules[module_name]
-        raise InputError(f"{kind} file {str(path)!r} raises {type(error).__name__}: {error}") from error
+        source = compile(path.read_bytes(), str(path), "exec")  # not by the loader: its .pyc may be a second old
+        exec(source, module.__dict__)
+    except BaseException:
+        del sys.modules[name]
+        raise
     return module

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
+import adamx
 from adamx.portable import digest, generate, portable, rows, specialise
 
 SCALE = 0.1
@@ -74,6 +75,17 @@ def test_digest_follows_functions_values_and_closures():
     )
 
 
+def test_an_edit_within_a_process_is_seen(tmp_path):
+    path = tmp_path / "bowl.py"
+    text = "from adamx.portable import portable\nstart = (1.0,)\n"
+    text += "@portable\ndef term(x, p):\n    return C * x * x, 2 * C * x\n"
+    losses = []
+    for c in (1.0, 3.0, 3.0):
+        path.write_text(text.replace("C", str(c)))
+        losses.append(adamx.simulate("sgd", str(path), {"lr": 0.125}, 1, dtype="float32").loss[:, 0].tolist())
+    assert losses == [[1.0, 0.5625], [3.0, 0.1875], [3.0, 0.1875]]
+
+
 SWEEP = """
 import sys
 import numba.core.event as event
@@ -116,7 +128,7 @@ def test_a_second_process_does_not_compile_and_an_edit_does(tmp_path):
 
     def sweep():
         environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)}
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # a source edited within a second keeps its old .pyc
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"  # a helper edited within a second keeps its old .pyc
         command = [sys.executable, "-c", SWEEP, str(rule), str(bowl)]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         compiled, loss = done.stdout.split()
