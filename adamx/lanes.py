@@ -65,12 +65,19 @@ def _evaluate(function: Any, Params: Any, dim: int, separable: bool, dtype: str)
 
 def _moves(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
     """f(a, l, g, h, now): every coordinate's update, unrolled."""
-    lines, namespace = [], {"update": specialise(rule.update, dtype)}
+    lines, namespace = [], {"update": specialise(rule.update, dtype), "Pool": rule.Pool}
     for i, (load, store, _) in enumerate(layout.states):
         namespace |= {f"load{i}": load, f"store{i}": store}
+    coordinates = range(layout.dim)
+    if rule.pool:
+        namespace |= {"pool": specialise(rule.pool, dtype), "share": np.dtype(dtype).type(1 / layout.dim)}
+        lines += [f"    p{i} = pool(a[{i}, l], g[{i}], load{i}(a, l), h, now)" for i in coordinates]
+        sums = (" + ".join(f"p{i}[{k}]" for i in coordinates) for k in range(len(rule.Pool._fields)))
+        lines.append(f"    mean = Pool({', '.join(f'({total}) * share' for total in sums)})")
+    for i in coordinates:
         lines += [
             f"    x{i} = a[{i}, l]",
-            f"    y{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now)",
+            f"    y{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now{', mean' * bool(rule.pool)})",
             f"    store{i}(a, l, s{i})",
             f"    a[{layout.moved + i}, l] = y{i} - x{i}",
             f"    a[{i}, l] = y{i}",

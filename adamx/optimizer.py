@@ -11,6 +11,13 @@ A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one co
 
 The two initial functions are called once, outside the kernel, and h may hold whole columns: arithmetic only.
 
+A rule that looks across coordinates (a trust ratio, clipping by RMS) has a second function before its update:
+
+    Pool      named tuple
+    pool(x, g, state, h, now) -> Pool       terms of one coordinate, averaged over its tensor (in a landscape: over
+                                            all coordinates) and handed to the update
+    update(x, g, state, h, now, mean) -> x, state
+
 Nothing else knows the names of rules; a new file is picked up by the sweep and by every contract test.
 """
 
@@ -52,6 +59,8 @@ class Rule:
     initial_clock: Callable[..., Any]
     per_step: Callable[..., Any]
     update: Callable[..., Any]
+    Pool: Any
+    pool: Callable[..., Any] | None
     doc: str
 
     @property
@@ -89,6 +98,8 @@ def _rule(name: str, module: Any) -> Rule:
         initial_clock=getattr(module, "initial_clock", lambda h: Clock()),
         per_step=getattr(module, "per_step", no_time),
         update=module.update,
+        Pool=getattr(module, "Pool", Nothing),
+        pool=getattr(module, "pool", None),
         doc=module.__doc__ or "",
     )
 

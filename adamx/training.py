@@ -16,6 +16,50 @@ from adamx.portable import cached, digest, portable, rows, specialise
 from adamx.regimes import Criteria
 
 
+def _moves(rule: Rule, dtype: str) -> Any:
+    """f(x, g, memory, step, widths, h, now): the update of all parameters; step becomes the move."""
+    update = specialise(rule.update, dtype)
+    load, store, _ = rows(rule.State, 0)
+
+    if not rule.pool:
+
+        @portable
+        def moves(x, g, memory, step, widths, h, now):
+            for i in range(np.uint64(len(x))):
+                before = x[i]
+                x[i], s = update(before, g[i], load(memory, i), h, now)
+                store(memory, i, s)
+                step[i] = x[i] - before
+
+        return moves
+
+    pool = specialise(rule.pool, dtype)
+    load_sum, store_sum, fields = rows(rule.Pool, 0)
+
+    @portable
+    def pooled_moves(x, g, memory, step, widths, h, now):
+        sums = np.empty((fields, 1), x.dtype)
+        first = 0
+        for layer in range(len(widths) - 1):
+            for size in (widths[layer] * widths[layer + 1], widths[layer + 1]):  # the weights, then the biases
+                sums[:] = sums.dtype.type(0)
+                for i in range(first, first + size):
+                    terms = pool(x[i], g[i], load(memory, i), h, now)
+                    for k in range(fields):
+                        sums[k, 0] += terms[k]
+                for k in range(fields):
+                    sums[k, 0] /= x.dtype.type(size)
+                mean = load_sum(sums, 0)
+                for i in range(np.uint64(first), np.uint64(first + size)):
+                    before = x[i]
+                    x[i], s = update(before, g[i], load(memory, i), h, now, mean)
+                    store(memory, i, s)
+                    step[i] = x[i] - before
+                first += size
+
+    return pooled_moves
+
+
 @cache
 def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and the kernel."""
@@ -23,9 +67,9 @@ def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
     layout = Layout(rule, 0)
     net = network(dtype)
     start, gather, forward, loss_of, backward, score = net
-    update, per_step = specialise(rule.update, dtype), specialise(rule.per_step, dtype)
+    per_step = specialise(rule.per_step, dtype)
     begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
-    load_state, store_state, _ = rows(rule.State, 0)
+    move_all = _moves(rule, dtype)
     load_clock, store_clock, load_hyper = layout.load_clock, layout.store_clock, layout.load_hyper
     load_figures, store_figures = layout.load_figures, layout.store_figures
     load_marks, store_marks = layout.load_marks, layout.store_marks
@@ -79,12 +123,7 @@ def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
             if t < steps:
                 clock, now = per_step(real(t + 1), load_clock(carry, run), h)
                 store_clock(carry, run, clock)
-                for i in range(np.uint64(size)):
-                    before = point[i]
-                    after, s = update(before, g[i], load_state(memory, i), h, now)
-                    store_state(memory, i, s)
-                    step[i] = after - before
-                    point[i] = after
+                move_all(point, g, memory, step, widths, h, now)
 
     def kernel(
         carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,

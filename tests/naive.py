@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
+from itertools import pairwise
 
 import numpy as np
 
 from adamx import rng
 from adamx.optimizer import rule
 from adamx.regimes import Marks, begin, tail_start, track
-from adamx.registry import InputError
-
-__all__ = ["InputError", "landscape", "task"]
 
 
 def figures_of(gaps, slopes, criteria):
@@ -21,6 +21,16 @@ def figures_of(gaps, slopes, criteria):
     for t, (gap, slope) in enumerate(zip(gaps, slopes, strict=True)):
         f, m = track(t, gap, slope, t >= tail_start(steps), f, m, criteria)
     return {k: float(v) for k, v in {**f._asdict(), **m._asdict()}.items()}
+
+
+def updates(r, x, g, states, h, now):
+    """(x, state) of every coordinate of one tensor after a step of rule r."""
+    mean = ()
+    if r.pool:
+        terms = [r.pool(xi, gi, s, h, now) for xi, gi, s in zip(x, g, states, strict=True)]
+        sums = [functools.reduce(operator.add, column) for column in zip(*terms, strict=True)]
+        mean = (r.Pool(*(total * (1 / len(x)) for total in sums)),)
+    return [r.update(xi, gi, s, h, now, *mean) for xi, gi, s in zip(x, g, states, strict=True)]
 
 
 def landscape(optimizer, p, hyper, steps, seed=0):
@@ -51,7 +61,7 @@ def landscape(optimizer, p, hyper, steps, seed=0):
         if t == steps:
             break
         clock, now = r.per_step(t + 1.0, clock, h)
-        pairs = [r.update(xi, gi, s, h, now) for xi, gi, s in zip(x, g, states, strict=True)]
+        pairs = updates(r, x, g, states, h, now)
         moved = tuple(new - old for (new, _), old in zip(pairs, x, strict=True))
         x, states = tuple(new for new, _ in pairs), [s for _, s in pairs]
     return np.array(losses), np.array(x), figures_of([v - p.minimum for v in losses], slopes, p.criteria)
@@ -97,9 +107,12 @@ def task(optimizer, p, hyper, steps, seed=0):
             delta = (delta @ x[o : o + a * b].reshape(a, b).T) * (below > 0)
         if t < steps:
             clock, now = r.per_step(t + 1.0, clock, h)
-            pairs = [
-                r.update(*v, h, now) for v in zip(x, g, [r.State(*s) for s in zip(*state, strict=True)], strict=True)
-            ]
+            pairs, o = [], 0
+            states = [r.State(*s) for s in zip(*state, strict=True)]
+            for a, b in pairwise(p.widths):
+                for n in (a * b, b):  # a tensor at a time
+                    pairs += updates(r, x[o : o + n], g[o : o + n], states[o : o + n], h, now)
+                    o += n
             x = np.array([new for new, _ in pairs])
             state = r.State(*np.array([s for _, s in pairs]).T)
     return np.array(losses), x

@@ -57,6 +57,10 @@ CASES = {
     "amsgrad": (
         "amsgrad", {"lr": 0.02, "beta2": 0.8}, "torch", "Adam", {"lr": 0.02, "betas": (0.9, 0.8), "amsgrad": True},
     ),
+    "lamb": (
+        "lamb", {"lr": 0.01, "beta1": 0.8, "beta2": 0.99, "eps": 1e-4, "weight_decay": 0.2},
+        "optax", "lamb", {"learning_rate": 0.01, "b1": 0.8, "b2": 0.99, "eps": 1e-4, "weight_decay": 0.2},
+    ),
 }  # fmt: skip
 
 

@@ -65,7 +65,7 @@ def test_every_landscape_runs_in_lanes(name, args):
         np.testing.assert_allclose(results.x[run], x, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", ["adam", "amsgrad"])
+@pytest.mark.parametrize("name", ["adam", "lamb"])
 @pytest.mark.parametrize(
     ("problem_name", "args"),
     [("digits_mlp", {"hidden": [5, 4], "batch": 16}), ("cancer_logistic", {"batch": 0})],

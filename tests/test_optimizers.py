@@ -5,7 +5,9 @@ import math
 import subprocess
 import sys
 
+import naive
 import numpy as np
+import papers
 import peers
 import pytest
 
@@ -13,6 +15,7 @@ from adamx import optimizer
 from adamx.optimizer import InputError, allowed_range, check, optimizers, rule
 
 ALL = optimizers()
+FIELDS_WITH_MORE_TO_DO = {"spam": {"interval": 40.0, "warmup": 10.0}}  # than in 200 steps with the defaults
 
 
 def follow(name, hyper, gradients, x):
@@ -24,7 +27,7 @@ def follow(name, hyper, gradients, x):
     x = list(map(float, x))
     for t, g in enumerate(gradients):
         clock, now = r.per_step(t + 1.0, clock, h)
-        pairs = [r.update(xi, float(gi), s, h, now) for xi, gi, s in zip(x, g, states, strict=True)]
+        pairs = naive.updates(r, x, list(map(float, g)), states, h, now)
         x, states = [p[0] for p in pairs], [p[1] for p in pairs]
         points.append(x)
     return np.array(points)
@@ -54,8 +57,14 @@ def test_recorded_figures_are_still_the_peers():
         np.testing.assert_allclose(points, peers.recorded()[case], rtol=1e-12, atol=0, err_msg=case)
 
 
-def test_every_rule_has_a_peer():
-    assert {c[0] for c in peers.CASES.values()} == set(ALL)
+def test_every_rule_has_an_oracle():
+    assert {c[0] for c in peers.CASES.values()} | set(papers.CASES) == set(ALL)
+
+
+@pytest.mark.parametrize(("name", "hyper"), [(name, hyper) for name, all_ in papers.CASES.items() for hyper in all_])
+def test_agrees_with_the_paper(name, hyper):
+    assert set(hyper) == set(rule(name).defaults), "an oracle takes every field"
+    assert_follows(name, hyper, getattr(papers, name)(peers.gradients(), peers.start(), **hyper)[peers.KEEP])
 
 
 def test_adam_without_correction_is_the_plain_formula():
@@ -93,11 +102,13 @@ class TestContract:
 
     def test_every_field_matters(self, name):
         r = rule(name)
-        base = follow(name, {}, peers.gradients(), peers.start())
+        own = FIELDS_WITH_MORE_TO_DO.get(name, {})
+        base = follow(name, own, peers.gradients(), peers.start())
         for field, default in r.defaults.items():
-            other = (not default) if isinstance(default, bool) else (default * 0.5 or 0.25)
+            value = own.get(field, default)
+            other = (not value) if isinstance(default, bool) else (value * 0.5 or 0.25)
             with np.errstate(all="ignore"):
-                changed = follow(name, {field: other}, peers.gradients(), peers.start())
+                changed = follow(name, {**own, field: other}, peers.gradients(), peers.start())
             assert not np.array_equal(base, changed), f"{field} does nothing"
 
     def test_no_gradient_no_move(self, name):

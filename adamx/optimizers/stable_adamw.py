@@ -1,0 +1,54 @@
+"""StableAdamW: AdamW with update clipping. Wortsman et al. 2023, arXiv 2304.13013, algorithm 2.
+
+m_hat, v_hat as in Adam                                        (the paper's beta_hat is the same bias correction)
+RMS_t = sqrt(mean over the tensor of g_t^2 / max(v_hat, eps^2))
+lr_t  = lr / max(1, RMS_t)
+x_t = (1 - lr_t weight_decay) x_{t-1} - lr_t m_hat / (sqrt(v_hat) + eps)
+
+RMS > 1 says that v lags behind the gradient, as it does just before a loss spike; the step is shortened by as much.
+"""
+
+import math
+from typing import NamedTuple
+
+from adamx.optimizers.adam import Clock, State, moments
+from adamx.portable import portable
+
+__all__ = ["Clock", "Hyper", "Pool", "State", "per_step", "pool", "update"]
+
+
+class Hyper(NamedTuple):
+    lr: float = 0.001
+    beta1: float = 0.9
+    beta2: float = 0.99
+    eps: float = 1e-6
+    weight_decay: float = 0.2
+
+
+class Now(NamedTuple):
+    correct_m: float
+    correct_v: float
+
+
+class Pool(NamedTuple):
+    lag: float
+
+
+@portable
+def per_step(t, clock, h):
+    clock = Clock(clock.beta1_t * h.beta1, clock.beta2_t * h.beta2)
+    return clock, Now(1 / (1 - clock.beta1_t), 1 / (1 - clock.beta2_t))
+
+
+@portable
+def pool(x, g, state, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    return Pool(g * g / max(v * now.correct_v, h.eps * h.eps))
+
+
+@portable
+def update(x, g, state, h, now, mean):
+    m, v = moments(g, state.m, state.v, h)
+    lr = h.lr / max(math.sqrt(mean.lag), 1)
+    step = m * now.correct_m / (math.sqrt(v * now.correct_v) + h.eps)
+    return x - lr * (h.weight_decay * x + step), State(m, v)
