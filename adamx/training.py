@@ -27,14 +27,15 @@ def _moves(rule: Rule, dtype: str) -> Any:
         def moves(x, g, memory, step, widths, h, now):
             for i in range(np.uint64(len(x))):
                 before = x[i]
-                x[i], s = update(before, g[i], load(memory, i), h, now)
+                after, s = update(before, g[i], load(memory, i), h, now)
                 store(memory, i, s)
-                step[i] = x[i] - before
+                step[i] = after - before
+                x[i] = after
 
         return moves
 
     pool = specialise(rule.pool, dtype)
-    load_sum, store_sum, fields = rows(rule.Pool, 0)
+    load_sum, _, fields = rows(rule.Pool, 0)
 
     @portable
     def pooled_moves(x, g, memory, step, widths, h, now):
@@ -52,9 +53,10 @@ def _moves(rule: Rule, dtype: str) -> Any:
                 mean = load_sum(sums, 0)
                 for i in range(np.uint64(first), np.uint64(first + size)):
                     before = x[i]
-                    x[i], s = update(before, g[i], load(memory, i), h, now, mean)
+                    after, s = update(before, g[i], load(memory, i), h, now, mean)
                     store(memory, i, s)
-                    step[i] = x[i] - before
+                    step[i] = after - before
+                    x[i] = after
                 first += size
 
     return pooled_moves

@@ -15,7 +15,9 @@ from adamx import optimizer
 from adamx.optimizer import InputError, allowed_range, check, optimizers, rule
 
 ALL = optimizers()
-FIELDS_WITH_MORE_TO_DO = {"spam": {"interval": 40.0, "warmup": 10.0}}  # than in 200 steps with the defaults
+FIELDS_WITH_MORE_TO_DO = {
+    "spam": {"interval": 40.0, "warmup": 10.0}, "ademamix": {"alpha_warmup": 90.0, "beta3_warmup": 60.0},
+}  # than in 200 steps with the defaults
 
 
 def follow(name, hyper, gradients, x):
@@ -91,6 +93,89 @@ def test_momentum_remembers_gradients_geometrically():
 def test_rmsprop_first_step_is_uncorrected(beta2):
     x = follow("rmsprop", dict(lr=0.01, beta2=beta2, eps=0.0), [[5.0]], [0.0])
     assert -x[0, 0] == pytest.approx(0.01 / math.sqrt(1 - beta2), rel=1e-12)
+
+
+def test_adam_with_a_large_eps_is_momentum():
+    """Claim 10 (Choi et al. 2019, arXiv 1910.05446): with lr = gamma eps, Adam tends to the average of gradients."""
+    g, x, gamma = np.random.default_rng(0).standard_normal((500, 20)), np.zeros(20), 0.01
+    limit = follow("momentum", dict(lr=gamma, momentum=0.9, ema=True), g, x)
+    for eps, deviation in ((1e2, 1.2e-2), (1e3, 1.3e-3), (1e4, 1.3e-4)):
+        hyper = dict(lr=gamma * eps, beta1=0.9, beta2=0.999, eps=eps, bias_correction=False)
+        points = follow("adam", hyper, g, x)
+        assert np.linalg.norm(points - limit) / np.linalg.norm(limit) == pytest.approx(deviation, rel=0.3)
+
+
+@pytest.mark.parametrize(("beta2", "eps"), [(0.999, 1e-8), (0.9, 1e-3), (0.5, 1.0), (0.0, 1e-4)])
+def test_eadam_is_adam_with_eps_inside_the_root(beta2, eps):
+    """Claim 11: eps_root = eps / (1 - beta2), at every step of every stream."""
+    assert_follows(
+        "eadam",
+        dict(beta2=beta2, eps=eps),
+        follow(
+            "adam", dict(beta2=beta2, eps=0.0, eps_root=eps / (1 - beta2)), peers.gradients(), peers.start()
+        )[peers.KEEP],
+    )
+
+
+def test_keras_eps_hat_grows_with_the_bias_correction():
+    """Claim 11: TensorFlow and Keras add eps_hat to the uncorrected root, which is eps sqrt(1 - beta2^t) in the paper's."""
+    g, (lr, beta1, beta2, eps) = np.random.default_rng(0).standard_normal((100, 5)), (0.01, 0.9, 0.99, 0.1)
+    m, v, x, points = np.zeros(5), np.zeros(5), np.zeros(5), follow(
+        "adam", dict(lr=lr, beta1=beta1, beta2=beta2, eps=eps), g, np.zeros(5)
+    )
+    for t, row in enumerate(g, 1):
+        m, v = beta1 * m + (1 - beta1) * row, beta2 * v + (1 - beta2) * row**2
+        eps_hat, rate = eps * math.sqrt(1 - beta2**t), lr * math.sqrt(1 - beta2**t) / (1 - beta1**t)
+        x = x - rate * m / (np.sqrt(v) + eps_hat)
+        np.testing.assert_allclose(points[t - 1], x, rtol=1e-12)
+
+
+RELATIVES = {
+    "lion with equal betas is signum": (
+        ("lion", dict(lr=0.01, beta1=0.9, beta2=0.9)), ("signum", dict(lr=0.01, momentum=0.9)),
+    ),
+    "qhadam with nu = 1 is adam (Ma & Yarats 2018)": (
+        ("qhadam", dict(beta1=0.9, nu1=1.0, nu2=1.0)), ("adam", {}),
+    ),
+    "laprop without momentum is adam without momentum (Ziyin et al. 2020)": (
+        ("laprop", dict(lr=0.01, beta1=0.0, eps=1e-5)), ("adam", dict(lr=0.01, beta1=0.0, eps=1e-5)),
+    ),
+    "ademamix with alpha = 0 is adamw (Pagliardini et al. 2024)": (
+        ("ademamix", dict(alpha=0.0, weight_decay=0.1)), ("adamw", dict(weight_decay=0.1)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("relation", RELATIVES)
+def test_rules_meet_where_their_papers_say(relation):
+    left, (name, hyper) = RELATIVES[relation]
+    assert_follows(*left, follow(name, hyper, peers.gradients(), peers.start())[peers.KEEP])
+
+
+def test_adopt_converges_where_adam_does_not():
+    """Taniguchi et al. 2024, section 5: Reddi's problem, gradients 3, -1, -1 in turn, which Adam with a small beta2 ascends."""
+    g = np.where(np.arange(3000) % 3 == 0, 3.0, -1.0)[:, None]
+    settings = dict(lr=0.01, beta1=0.0, beta2=0.1)
+    assert follow("adam", settings, g, [0.0])[-1] > 1 > -1 > follow("adopt", settings, g, [0.0])[-1]
+
+
+def test_padam_reaches_from_momentum_to_amsgrad():
+    """Chen et al. 2018: p = 0 is momentum, p = 1/2 is AMSGrad."""
+    g, x = peers.gradients(), peers.start()
+    same = dict(lr=0.01, beta2=0.9, eps=1e-4)
+    np.testing.assert_allclose(follow("padam", {**same, "p": 0.5}, g, x), follow("amsgrad", same, g, x), rtol=1e-13)
+    none = follow("padam", {**same, "p": 0.0, "bias_correction": False}, g, x)
+    np.testing.assert_allclose(none, follow("momentum", dict(lr=0.01, ema=True), g, x), rtol=1e-13)
+
+
+def test_adam_atan2_is_scale_free_bounded_and_adam_in_the_limit():
+    """Everett et al. 2024: no eps, so the scale of the gradient is gone, to the last bit; Adam where atan2(y) ~ y."""
+    g, x = peers.gradients()[:, :1], [0.0]
+    points = follow("adam_atan2", {}, g, x)
+    np.testing.assert_array_equal(points, follow("adam_atan2", {}, g * 2.0**-400, x))
+    assert np.abs(np.diff(points[:, 0])).max() <= 0.001 * 1.27 * math.pi / 2
+    limit = follow("adam_atan2", dict(a=1e6, b=1e6), g, x)
+    np.testing.assert_allclose(limit, follow("adam", dict(eps=0.0), g, x), rtol=1e-9)
 
 
 @pytest.mark.parametrize("name", ALL)

@@ -3,7 +3,8 @@
 g_t <- sign(g_t) sqrt(threshold v_{t-1})   where g_t^2 > threshold v_{t-1} and v_{t-1} > 0
 x_t = x_{t-1} - lr m_hat / (sqrt(v_hat) + eps)             m_hat, v_hat as in Adam, counted from the last reset
 
-Every `interval` steps m = v = 0, and lr rises again from 0 by a half cosine in `warmup` steps. A coordinate whose v is 0 has no memory to compare with and is not clipped.
+Every `interval` steps m = v = 0, and lr rises again from 0 by a half cosine in `warmup` steps. A coordinate whose v
+is 0 has no memory to compare with and is not clipped.
 """
 
 import math
