@@ -107,7 +107,7 @@ def points(records: np.ndarray, count: int = POINTS) -> np.ndarray:
 def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) -> Iterator[Child]:
     """The children of one Results: this file's docstring says what they carry."""
     r = results
-    common = {"optimizer": r.optimizer, "problem": r.problem, "dtype": r.dtype, "backend": r.backend, **r.settings}
+    common = {**r.names, **r.settings}
     words = {k: text(v) for k, v in common.items()}
     columns = {k: v.tolist() for k, v in r.columns.items()}
     numbers = r.table.drop(columns="regime").astype(float).replace([np.inf, -np.inf], np.nan)

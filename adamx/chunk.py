@@ -16,6 +16,7 @@ class Chunk:
 
     Attributes:
         hyper: (runs,) float64 columns of all hyperparameters, in the order of rule.Hyper.
+        schedule: the name of the lr schedule, and its (runs,) columns; no columns where lr stays as it is.
         seeds: (runs,) int64.
         steps: updates of every run; record_every: the loss is recorded at 0, every so many steps, and at the end.
         dtype: of all arithmetic.
@@ -25,6 +26,7 @@ class Chunk:
 
     rule: Rule
     hyper: Mapping[str, np.ndarray]
+    schedule: tuple[str, Mapping[str, np.ndarray]]
     seeds: np.ndarray
     steps: int
     record_every: int

@@ -11,7 +11,6 @@ import numpy as np
 from adamx import lanes, training
 from adamx.chunk import Chunk
 from adamx.lanes import LANES, Layout
-from adamx.optimizer import Rule
 from adamx.portable import on_disk
 from adamx.problem import LOSSES, Landscape, Problem, Task
 from adamx.regimes import Figures, Marks, tail_start
@@ -38,15 +37,16 @@ def chunk_runs(problem: Problem, steps: int) -> int:
     return grain * int(np.clip(many, 1, 512))
 
 
-def _kernel(problem: Problem, rule: Rule, dtype: str) -> tuple[Layout, Any]:
+def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
+    schedule = chunk.schedule[0] if chunk.schedule[1] else None
     if isinstance(problem, Landscape):
-        return lanes.kernel_for(rule, problem, dtype)
-    return training.kernel_for(rule, dtype)
+        return lanes.kernel_for(chunk.rule, problem, chunk.dtype, schedule)
+    return training.kernel_for(chunk.rule, chunk.dtype, schedule)
 
 
-def compiled(problem: Problem, rule: Rule, dtype: str) -> bool:
-    """Whether the kernel for these lies ready on the disk."""
-    return on_disk(_kernel(problem, rule, dtype)[1])
+def compiled(problem: Problem, chunk: Chunk) -> bool:
+    """Whether the kernel for a chunk lies ready on the disk."""
+    return on_disk(_kernel(problem, chunk)[1])
 
 
 def run(problem: Problem, chunk: Chunk) -> Results:
@@ -64,13 +64,14 @@ def run(problem: Problem, chunk: Chunk) -> Results:
         steps=chunk.records,
         loss=loss,
         x=final,
-        columns={**chunk.hyper, "seed": chunk.seeds},
+        columns={**chunk.hyper, **chunk.schedule[1], "seed": chunk.seeds},
         figures=figures,
         minimum=problem.minimum,
         criteria=problem.criteria,
         curves=curves,
         settings=problem.settings,
         setup=problem.setup,
+        schedule=chunk.schedule[0],
     )
 
 
@@ -82,7 +83,8 @@ def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     carry = np.zeros((layout.total, len(chunk)), chunk.dtype)
     h = chunk.rule.Hyper(**chunk.hyper)
     starts = list(chunk.rule.initial_state(h)) * layout.dim
-    for first, values in ((layout.state, starts), (layout.clock, chunk.rule.initial_clock(h)), (layout.hyper, h)):
+    starting = ((layout.state, starts), (layout.clock, chunk.rule.initial_clock(h)), (layout.hyper, h))
+    for first, values in (*starting, (layout.schedule, chunk.schedule[1].values())):
         for row, value in enumerate(values, first):
             carry[row] = value
     marks = np.zeros((layout.total_marks, len(chunk)), np.int32)
@@ -102,7 +104,7 @@ def _slices(problem: Problem, chunk: Chunk) -> Iterator[tuple[int, int, int, int
 
 
 def _landscape(problem: Landscape, chunk: Chunk) -> Simulated:
-    layout, kernel = _kernel(problem, chunk.rule, chunk.dtype)
+    layout, kernel = _kernel(problem, chunk)
     carry, marks = _columns(layout, chunk)
     carry[: problem.dim] = problem.start[:, None] if chunk.x0 is None else chunk.x0.T
     loss = np.empty((len(chunk.records), len(chunk)), chunk.dtype)
@@ -120,7 +122,7 @@ def _task(problem: Task, chunk: Chunk) -> Simulated:
     import scipy.linalg.cython_blas  # noqa: F401  the BLAS that kernels call: loaded before its threads are limited
     from threadpoolctl import threadpool_limits
 
-    layout, kernel = _kernel(problem, chunk.rule, chunk.dtype)
+    layout, kernel = _kernel(problem, chunk)
     carry, marks = _columns(layout, chunk)
     x = np.zeros((len(chunk), problem.dim), chunk.dtype)
     if chunk.x0 is not None:

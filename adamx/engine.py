@@ -15,6 +15,7 @@ from adamx.chunk import Chunk
 from adamx.problem import Problem, whole
 from adamx.registry import InputError, unknown
 from adamx.results import Results, concatenate
+from adamx.schedules import SCHEDULES, Schedule
 
 BACKENDS = ("cpu",)
 DTYPES = ("float32", "float64")
@@ -44,24 +45,19 @@ def columns(
     return rule, checked, np.ascontiguousarray(np.broadcast_to(seeds, runs), dtype=np.int64)
 
 
-def check_shape(steps: object, record_every: object, dtype: str, backend: str) -> None:
-    """Raise InputError unless steps, record_every, dtype and backend can be used."""
+def check_shape(steps: object, record_every: object, dtype: str, backend: str, schedule: str) -> None:
+    """Raise InputError unless steps, record_every, dtype, backend and schedule can be used."""
     if whole("steps", steps, 1) >= 2**31:
         raise InputError(f"steps is {steps}: less than 2^31 is needed")
     whole("record_every", record_every, 1)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
-    if backend not in BACKENDS:
-        raise unknown("backend", backend, BACKENDS)
+    _device(backend)
+    if schedule not in SCHEDULES:
+        raise unknown("schedule", schedule, SCHEDULES)
 
 
-def compiled(optimizer: str, problem: Problem, dtype: str, backend: str) -> bool:
-    """Whether the kernel for these lies ready on the disk; compiling it takes 5 to 15 seconds, once."""
-    device = importlib.import_module(f"adamx.{backend}")
-    return device.compiled(problem, optimizers.rule(optimizer), dtype)
-
-
-def stream(
+def chunks(
     optimizer: str,
     problem: Problem,
     hyper: Mapping[str, Any],
@@ -70,26 +66,28 @@ def stream(
     seed: Any = 0,
     dtype: str = "float64",
     backend: str = "cpu",
+    schedule: str = "constant",
     x0: np.ndarray | None = None,
     tick: Callable[[int, int], None] | None = None,
-) -> Iterator[Results]:
-    """Chunks of finished runs, in order; a chunk takes about a second where that keeps all threads busy.
+) -> Iterator[Chunk]:
+    """What the backend is given, in order; a chunk takes about a second where that keeps all threads busy.
 
-    Args:
-        tick: called with (runs of the chunk, steps done) several times a second while a chunk is computed.
-    The other arguments are those of `simulate`; a run's numbers do not depend on the chunk it is in.
+    The arguments are those of `stream`.
     """
-    check_shape(steps, record_every, dtype, backend)
+    check_shape(steps, record_every, dtype, backend, schedule)
     rule, checked, seeds = columns(optimizer, hyper, seed)
     if x0 is not None:
         x0 = np.broadcast_to(np.asarray(x0, dtype=np.float64), (len(seeds), problem.dim))
-    device = importlib.import_module(f"adamx.{backend}")
-    size = device.chunk_runs(problem, steps)
+    scheduled = {name: checked.pop(name) for name in Schedule._fields}
+    if schedule == "constant" and not scheduled["lr_warmup"].any():
+        scheduled = {}
+    size = _device(backend).chunk_runs(problem, steps)
     for first in range(0, len(seeds), size):
         part = slice(first, min(first + size, len(seeds)))
-        chunk = Chunk(
+        yield Chunk(
             rule,
             {name: values[part] for name, values in checked.items()},
+            (schedule, {name: values[part] for name, values in scheduled.items()}),
             seeds[part],
             steps,
             record_every,
@@ -97,7 +95,28 @@ def stream(
             None if x0 is None else x0[part],
             tick and partial(tick, part.stop - part.start),
         )
+
+
+def compiled(problem: Problem, chunk: Chunk, backend: str) -> bool:
+    """Whether the kernel for a chunk lies ready on the disk; compiling it takes 5 to 15 seconds, once."""
+    return _device(backend).compiled(problem, chunk)
+
+
+def stream(optimizer: str, problem: Problem, hyper: Mapping[str, Any], steps: int, **options: Any) -> Iterator[Results]:
+    """Finished chunks of runs, in order; a run's numbers do not depend on the chunk it is in.
+
+    Args:
+        options: as for `simulate`, and `tick`: called with (runs of the chunk, steps done) several times a second.
+    """
+    device = _device(options.get("backend", "cpu"))
+    for chunk in chunks(optimizer, problem, hyper, steps, **options):
         yield device.run(problem, chunk)
+
+
+def _device(backend: str) -> Any:
+    if backend not in BACKENDS:
+        raise unknown("backend", backend, BACKENDS)
+    return importlib.import_module(f"adamx.{backend}")
 
 
 def simulate(
@@ -111,6 +130,7 @@ def simulate(
     backend: str = "cpu",
     problem_args: Mapping[str, Any] | None = None,
     x0: Any = None,
+    schedule: str = "constant",
 ) -> Results:
     """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
 
@@ -118,7 +138,7 @@ def simulate(
         optimizer: a name in `adamx.optimizers`, or the path of a file with a rule.
         problem: a name in `adamx.problems`, the path of a file with a landscape, or a problem made before.
         hyper: hyperparameter names to scalars or equal-length arrays, a run each; `adamx.grid` makes products.
-            What is not named has the rule's default. "seed" may be among the names.
+            What is not named has the rule's default. "seed" may be among the names, and "lr_warmup" and "lr_end".
         steps: updates of every run.
         record_every: the loss is recorded at step 0, every so many steps and at the end.
         seed: one whole number or one a run: minibatches, noise and initial weights. Runs of one seed share them.
@@ -126,6 +146,7 @@ def simulate(
         backend: where it runs: "cpu".
         problem_args: settings of the problem.
         x0: (coordinates,) or (runs, coordinates) starting points in place of the problem's own.
+        schedule: of lr: one of `schedules.SCHEDULES`.
 
     Returns:
         Results; a run that diverges is a result like any other.
@@ -141,5 +162,5 @@ def simulate(
     """
     if isinstance(problem, str):
         problem = problems.problem(problem, problem_args)
-    parts = stream(optimizer, problem, hyper, steps, record_every, seed, dtype, backend, x0)
-    return concatenate(parts)
+    options = {"record_every": record_every, "seed": seed, "dtype": dtype, "backend": backend, "schedule": schedule}
+    return concatenate(stream(optimizer, problem, hyper, steps, x0=x0, **options))

@@ -17,18 +17,23 @@ import numba
 import numpy as np
 
 from adamx import regimes, rng
-from adamx.optimizer import Rule
+from adamx.optimizer import Nothing, Rule
 from adamx.portable import cached, digest, generate, portable, rows, specialise
 from adamx.problem import Landscape
 from adamx.regimes import Criteria, Figures, Marks
+from adamx.schedules import SCHEDULES, Schedule
 
 LANES = 64
 
 
 class Layout:
-    """Which rows of a run's column hold what: the point, the last move, state, clock, hyperparameters, figures."""
+    """Which rows of a run's column hold what.
 
-    def __init__(self, rule: Rule, dim: int) -> None:
+    The point, the last move, the state, the clock, the hyperparameters, the schedule's, the figures; then what lives
+    within a step.
+    """
+
+    def __init__(self, rule: Rule, dim: int, scheduled: bool) -> None:
         self.dim = dim
         self.x = 0
         self.moved = dim
@@ -36,10 +41,12 @@ class Layout:
         self.states = [rows(rule.State, self.state + i * len(rule.State._fields)) for i in range(dim)]
         self.clock = self.state + dim * len(rule.State._fields)
         self.load_clock, self.store_clock, self.hyper = rows(rule.Clock, self.clock)
-        self.load_hyper, _, self.figures = rows(rule.Hyper, self.hyper)
+        self.load_hyper, _, self.schedule = rows(rule.Hyper, self.hyper)
+        self.load_schedule, _, self.figures = rows(Schedule if scheduled else Nothing, self.schedule)
         self.load_figures, self.store_figures, self.gap = rows(Figures, self.figures)
         self.slope = self.gap + 1
-        self.total = self.gap + 2
+        self.factor = self.gap + 2
+        self.total = self.gap + 3
         self.load_marks, self.store_marks, self.total_marks = rows(Marks, 0)
 
 
@@ -85,17 +92,31 @@ def _moves(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
     return generate("def moves(a, l, g, h, now):\n" + "\n".join(lines) + "\n", **namespace)
 
 
-def kernel_for(rule: Rule, problem: Landscape, dtype: str) -> tuple[Layout, Any]:
+def with_lr(rule: Rule) -> Callable[..., Any]:
+    """f(h, factor) -> h with lr times the factor."""
+    fields = ", ".join(f"h.{name} * factor" if name == "lr" else f"h.{name}" for name in rule.Hyper._fields)
+    return generate(f"def scaled(h, factor):\n    return Hyper({fields})\n", Hyper=rule.Hyper)
+
+
+def kernel_for(rule: Rule, problem: Landscape, dtype: str, schedule: str | None) -> tuple[Layout, Any]:
     """The layout of a run's column and the compiled kernel; constants of the landscape are run-time values."""
-    return _kernel(rule, problem.function, problem.Params, problem.dim, problem.separable, problem.noise > 0, dtype)
+    p = problem
+    return _kernel(rule, p.function, p.Params, p.dim, p.separable, p.noise > 0, dtype, schedule)
 
 
 @cache
 def _kernel(
-    rule: Rule, function: Any, Params: Any, dim: int, separable: bool, noisy: bool, dtype: str
+    rule: Rule,
+    function: Any,
+    Params: Any,
+    dim: int,
+    separable: bool,
+    noisy: bool,
+    dtype: str,
+    schedule: str | None,
 ) -> tuple[Layout, Any]:
     real: Any = np.dtype(dtype).type
-    layout = Layout(rule, dim)
+    layout = Layout(rule, dim, schedule is not None)
     evaluate = _evaluate(function, Params, dim, separable, dtype)
     moves = _moves(rule, layout, dtype)
     per_step = specialise(rule.per_step, dtype)
@@ -110,7 +131,10 @@ def _kernel(
     load_figures, store_figures = layout.load_figures, layout.store_figures
     load_marks, store_marks = layout.load_marks, layout.store_marks
     load_criteria, _, _ = rows(Criteria, 0)
-    TOTAL, MARKS, GAP, SLOPE = layout.total, layout.total_marks, layout.gap, layout.slope
+    load_schedule, scaled = layout.load_schedule, with_lr(rule)
+    factor = specialise(SCHEDULES[schedule or "constant"], dtype)
+    scheduled = schedule is not None
+    TOTAL, MARKS, GAP, SLOPE, FACTOR = layout.total, layout.total_marks, layout.gap, layout.slope, layout.factor
     lanes = np.uint64(LANES)
 
     if noisy:
@@ -145,12 +169,17 @@ def _kernel(
                     for lane in range(count):
                         for i in range(dim):
                             final[first + lane, i] = a[i, lane]
+                if scheduled:
+                    for lane in range(lanes):
+                        a[FACTOR, lane] = factor(now_t, real(steps), load_schedule(a, lane))
                 for lane in range(lanes):
                     value, g = evaluate(a, lane, params)
                     g = blur(g, sigma, seed[lane], t)
                     a[GAP, lane] = value - low
                     a[SLOPE, lane] = slope_of(a, lane, g)
                     h = load_hyper(a, lane)
+                    if scheduled:
+                        h = scaled(h, a[FACTOR, lane])
                     clock, now = per_step(now_t, load_clock(a, lane), h)
                     store_clock(a, lane, clock)
                     moves(a, lane, g, h, now)
@@ -174,5 +203,5 @@ def _kernel(
                 for row in range(MARKS):
                     marks[row, first + lane] = k[row, lane]
 
-    name = f"{rule.name}_{function.__module__.rsplit('.', 1)[-1]}_{dim}d_{dtype}"
+    name = f"{rule.name}_{function.__module__.rsplit('.', 1)[-1]}_{dim}d_{dtype}_{schedule}"
     return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))

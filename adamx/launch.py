@@ -26,7 +26,7 @@ class Launch:
         hyper: (runs,) float64 columns of all hyperparameters.
         seeds: (runs,) int64; every setting runs with every seed.
         steps, record_every: whole numbers >= 1.
-        dtype, backend: the kernel's arithmetic and where it runs.
+        dtype, backend, schedule: the kernel's arithmetic, where it runs, and the schedule of lr.
         config: the resolved configuration; a swept value stands there as it was typed.
     """
 
@@ -39,6 +39,7 @@ class Launch:
     record_every: int
     dtype: str
     backend: str
+    schedule: str
     config: dict[str, Any]
 
     def __len__(self) -> int:
@@ -47,19 +48,19 @@ class Launch:
     def __str__(self) -> str:
         return f"{self.optimizer} on {self.problem}"
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of `engine.stream`, but for the problem."""
+        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule")
+        return {**{name: getattr(self, name) for name in names}, "hyper": {**self.hyper, "seed": self.seeds}}
+
     def stream(self, problem: Problem, tick: Callable[[int, int], None] | None = None) -> Iterator[Results]:
         """Finished chunks of runs, from the engine."""
-        columns = {**self.hyper, "seed": self.seeds}
-        yield from engine.stream(
-            self.optimizer,
-            problem,
-            columns,
-            self.steps,
-            self.record_every,
-            dtype=self.dtype,
-            backend=self.backend,
-            tick=tick,
-        )
+        return engine.stream(problem=problem, tick=tick, **self.arguments)
+
+    def compiled(self, problem: Problem) -> bool:
+        """Whether the launch can begin without compiling."""
+        return engine.compiled(problem, next(engine.chunks(problem=problem, **self.arguments)), self.backend)
 
 
 def build(config: dict[str, Any], swept: Axes) -> Launch:
@@ -76,7 +77,8 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
     for group, name in names.items():
         if not isinstance(name, str):
             raise InputError(f"{group}.name is {name!r}: a name is needed")
-    engine.check_shape(config["steps"], config["record_every"], config["dtype"], names["backend"])
+    shape = (config["steps"], config["record_every"], config["dtype"])
+    engine.check_shape(*shape, names["backend"], config["schedule"])
     _, hyper, seeds = engine.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
     return Launch(
         **names,
@@ -86,6 +88,7 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
         steps=config["steps"],
         record_every=config["record_every"],
         dtype=config["dtype"],
+        schedule=config["schedule"],
         config=config,
     )
 
@@ -119,7 +122,11 @@ def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:
 
 def swept(launches: Sequence[Launch]) -> list[str]:
     """The names of all that differs between runs: choices of kernel, settings of the problem, columns."""
-    names = [key for key in ("optimizer", "problem", "dtype") if len({getattr(each, key) for each in launches}) > 1]
+    names = [
+        key
+        for key in ("optimizer", "schedule", "problem", "dtype")
+        if len({getattr(each, key) for each in launches}) > 1
+    ]
     settings: dict[tuple[str, str], set[str]] = {}  # two problems differ in their settings without a sweep over them
     for each in launches:
         for key, value in each.problem_args.items():

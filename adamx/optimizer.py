@@ -33,6 +33,7 @@ import numpy as np
 
 from adamx.portable import portable
 from adamx.registry import InputError, load, names, unknown
+from adamx.schedules import Schedule
 
 PACKAGE = "adamx.optimizers"
 
@@ -116,18 +117,19 @@ def allowed_range(name: str, default: object) -> tuple[float, float, str]:
 
 
 def check(rule: Rule, hyper: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Columns of float64 for every hyperparameter of a rule, defaults filled in, all of one length.
+    """Columns of float64 for every hyperparameter of a rule and of its schedule, all of one length.
 
     Args:
-        hyper: scalars or 1-d arrays of equal length, by name.
+        hyper: scalars or 1-d arrays of equal length, by name; what is missing has its default.
     Raises:
         InputError: an unknown name, a value out of range or not a number, unequal lengths.
     """
+    defaults = {**rule.defaults, **Schedule._field_defaults}
     for name in hyper:
-        if name not in rule.defaults:
-            raise unknown(f"hyperparameter of {rule.name}", name, rule.defaults)
+        if name not in defaults:
+            raise unknown(f"hyperparameter of {rule.name}", name, defaults)
     columns = {}
-    for name, default in rule.defaults.items():
+    for name, default in defaults.items():
         typed = hyper.get(name, default)
         try:
             values = np.atleast_1d(np.asarray(typed, dtype=np.float64))

@@ -4,7 +4,7 @@ The parent has the resolved configuration, the command, the environment, counts 
 artifacts config.yaml, the figures, and every run whether it has a child or not:
 
     table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
-                     problem, dtype, backend, the problem's settings, hyperparameters, seed, figures, regime
+                     schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, figures, regime
     curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
                      NaN and infinities as they came. One run: pd.read_parquet(path, filters=[("run", "==", 7)])
 """
@@ -179,8 +179,7 @@ def _table(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[p
     was, did = [], []
     for r, ids in zip(results, run_ids, strict=True):
         known = {k: v if isinstance(v, (bool, int, float)) else text(v) for k, v in r.settings.items()}
-        names = {"optimizer": r.optimizer, "problem": r.problem, "dtype": r.dtype, "backend": r.backend}
-        was.append(pd.DataFrame({"run_id": ids, **names, **known, **r.columns}))
+        was.append(pd.DataFrame({"run_id": ids, **r.names, **known, **r.columns}))
         did.append(r.table.drop(columns=list(r.columns)).astype({"regime": str}))
     settings = pd.concat(was, ignore_index=True)
     for name in settings.columns.drop("run_id"):

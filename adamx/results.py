@@ -24,7 +24,7 @@ class Results:
     Attributes:
         optimizer, problem: their names.
         dtype: "float32" or "float64", the arithmetic of the kernel.
-        backend: where it ran.
+        backend: where it ran. schedule: of lr.
         settings: the problem's settings; setup: those of them that are not the problem's defaults.
         steps: (records,) the step of each record; the first is 0, the last the final step.
         loss: (records, runs) the training loss over all rows (tasks) or the function's value (landscapes).
@@ -50,9 +50,20 @@ class Results:
     curves: Columns = field(default_factory=dict)
     settings: Mapping[str, object] = field(default_factory=dict)
     setup: Mapping[str, object] = field(default_factory=dict)
+    schedule: str = "constant"
 
     def __len__(self) -> int:
         return self.loss.shape[1]
+
+    @property
+    def names(self) -> dict[str, str]:
+        """What has a name and is the same for all runs."""
+        return {key: getattr(self, key) for key in ("optimizer", "schedule", "problem", "dtype", "backend")}
+
+    @property
+    def rule(self) -> str:
+        """The optimizer with its schedule, such as "adam cosine"."""
+        return self.optimizer if self.schedule == "constant" else f"{self.optimizer} {self.schedule}"
 
     @property
     def task(self) -> str:
@@ -63,7 +74,7 @@ class Results:
     def title(self) -> str:
         """What was run: optimizer, problem, runs, steps, dtype."""
         runs = f"{len(self):,} run{'s' * (len(self) != 1)}"
-        return f"{self.optimizer} on {self.task}: {runs}, {int(self.steps[-1]):,} steps, {self.dtype}"
+        return f"{self.rule} on {self.task}: {runs}, {int(self.steps[-1]):,} steps, {self.dtype}"
 
     @cached_property
     def regime(self) -> np.ndarray:

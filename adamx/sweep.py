@@ -15,7 +15,6 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from adamx import engine
 from adamx.children import select
 from adamx.launch import Launch, build, swept
 from adamx.problem import Problem, problem, whole
@@ -149,7 +148,7 @@ def _compute(launches: Sequence[Launch], problems: Sequence[Problem], console: C
     results: list[Results] = []
     with SweepProgress(launches, console) as progress:
         for launch, its_problem in zip(launches, problems, strict=True):
-            progress.launch(launch, engine.compiled(launch.optimizer, its_problem, launch.dtype, launch.backend))
+            progress.launch(launch, launch.compiled(its_problem))
             parts: list[Results] = []
             try:
                 for chunk in launch.stream(its_problem, progress.tick):

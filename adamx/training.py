@@ -9,11 +9,12 @@ import numba
 import numpy as np
 
 from adamx import regimes
-from adamx.lanes import Layout
+from adamx.lanes import Layout, with_lr
 from adamx.network import network
 from adamx.optimizer import Rule
 from adamx.portable import cached, digest, portable, rows, specialise
 from adamx.regimes import Criteria
+from adamx.schedules import SCHEDULES
 
 
 def _moves(rule: Rule, dtype: str) -> Any:
@@ -63,10 +64,10 @@ def _moves(rule: Rule, dtype: str) -> Any:
 
 
 @cache
-def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
+def kernel_for(rule: Rule, dtype: str, schedule: str | None) -> tuple[Layout, Any]:
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and the kernel."""
     real: Any = np.dtype(dtype).type
-    layout = Layout(rule, 0)
+    layout = Layout(rule, 0, schedule is not None)
     net = network(dtype)
     start, gather, forward, loss_of, backward, score = net
     per_step = specialise(rule.per_step, dtype)
@@ -76,6 +77,9 @@ def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
     load_figures, store_figures = layout.load_figures, layout.store_figures
     load_marks, store_marks = layout.load_marks, layout.store_marks
     load_criteria, _, _ = rows(Criteria, 0)
+    load_schedule, scaled = layout.load_schedule, with_lr(rule)
+    factor = specialise(SCHEDULES[schedule or "constant"], dtype)
+    scheduled = schedule is not None
 
     @portable
     def train(
@@ -93,7 +97,6 @@ def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
         point, step, memory = x[run], moved[run], state[run]
         seed = seeds[run]
         c = load_criteria(criteria, 0)
-        h = load_hyper(carry, run)
         if t0 == 0 and fresh:
             start(point, widths, seed)
         for t in range(t0, t1):
@@ -123,6 +126,9 @@ def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
                     kind, point, widths, val_data, val_labels, acts, slopes, capacity
                 )
             if t < steps:
+                h = load_hyper(carry, run)
+                if scheduled:
+                    h = scaled(h, factor(real(t + 1), real(steps), load_schedule(carry, run)))
                 clock, now = per_step(real(t + 1), load_clock(carry, run), h)
                 store_clock(carry, run, clock)
                 move_all(point, g, memory, step, widths, h, now)
@@ -137,5 +143,5 @@ def kernel_for(rule: Rule, dtype: str) -> tuple[Layout, Any]:
                 batch, criteria, t0, t1, steps, tail, every, curves,
             )  # fmt: skip
 
-    name = f"{rule.name}_task_{dtype}"
+    name = f"{rule.name}_task_{dtype}_{schedule}"
     return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))

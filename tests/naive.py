@@ -12,6 +12,7 @@ import numpy as np
 from adamx import rng
 from adamx.optimizer import rule
 from adamx.regimes import Marks, begin, tail_start, track
+from adamx.schedules import SCHEDULES
 
 
 def figures_of(gaps, slopes, criteria):
@@ -33,7 +34,12 @@ def updates(r, x, g, states, h, now):
     return [r.update(xi, gi, s, h, now, *mean) for xi, gi, s in zip(x, g, states, strict=True)]
 
 
-def landscape(optimizer, p, hyper, steps, seed=0):
+def at(h, schedule, t, steps):
+    """The hyperparameters at step t; schedule is (name, Schedule) or None."""
+    return h._replace(lr=h.lr * SCHEDULES[schedule[0]](float(t), float(steps), schedule[1])) if schedule else h
+
+
+def landscape(optimizer, p, hyper, steps, seed=0, schedule=None):
     """Losses (steps + 1,), the final point and the figures of one run."""
     r = rule(optimizer)
     h = r.Hyper(**hyper)
@@ -60,14 +66,15 @@ def landscape(optimizer, p, hyper, steps, seed=0):
         slopes.append(slope)
         if t == steps:
             break
-        clock, now = r.per_step(t + 1.0, clock, h)
-        pairs = updates(r, x, g, states, h, now)
+        h_t = at(h, schedule, t + 1, steps)
+        clock, now = r.per_step(t + 1.0, clock, h_t)
+        pairs = updates(r, x, g, states, h_t, now)
         moved = tuple(new - old for (new, _), old in zip(pairs, x, strict=True))
         x, states = tuple(new for new, _ in pairs), [s for _, s in pairs]
     return np.array(losses), np.array(x), figures_of([v - p.minimum for v in losses], slopes, p.criteria)
 
 
-def task(optimizer, p, hyper, steps, seed=0):
+def task(optimizer, p, hyper, steps, seed=0, schedule=None):
     """Minibatch losses (steps + 1,) and final parameters of one softmax or logistic run, by matrix algebra."""
     r = rule(optimizer)
     h = r.Hyper(**hyper)
@@ -106,12 +113,13 @@ def task(optimizer, p, hyper, steps, seed=0):
             g[o + a * b : o + (a + 1) * b] = delta.sum(axis=0)
             delta = (delta @ x[o : o + a * b].reshape(a, b).T) * (below > 0)
         if t < steps:
-            clock, now = r.per_step(t + 1.0, clock, h)
+            h_t = at(h, schedule, t + 1, steps)
+            clock, now = r.per_step(t + 1.0, clock, h_t)
             pairs, o = [], 0
-            states = [r.State(*s) for s in zip(*state, strict=True)]
+            states = [r.State(*s) for s in zip(*state, strict=True)] or [r.State()] * size
             for a, b in pairwise(p.widths):
                 for n in (a * b, b):  # a tensor at a time
-                    pairs += updates(r, x[o : o + n], g[o : o + n], states[o : o + n], h, now)
+                    pairs += updates(r, x[o : o + n], g[o : o + n], states[o : o + n], h_t, now)
                     o += n
             x = np.array([new for new, _ in pairs])
             state = r.State(*np.array([s for _, s in pairs]).T)

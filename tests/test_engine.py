@@ -14,6 +14,7 @@ from adamx import cpu, engine, lanes, training
 from adamx.optimizer import optimizers
 from adamx.problem import problem
 from adamx.registry import InputError
+from adamx.schedules import SCHEDULES, Schedule
 
 STEPS = 40
 LR = np.geomspace(1e-4, 50, 9)  # the largest diverge
@@ -125,9 +126,8 @@ def test_bits_do_not_depend_on_threads_chunks_or_neighbours(name, runs, monkeypa
     monkeypatch.setattr(cpu, "chunk_runs", lambda *_: 37 if name == "rosenbrock" else 3)
     monkeypatch.setattr(cpu, "LAUNCH_SECONDS", 1e-9)  # a launch a step
     ticks = []
-    parts = list(
-        engine.stream("adam", problem(name), hyper, 30, 7, arguments["seed"], tick=lambda *done: ticks.append(done))
-    )
+    options = {"record_every": 7, "seed": arguments["seed"], "tick": lambda *done: ticks.append(done)}
+    parts = list(engine.stream("adam", problem(name), hyper, 30, **options))
     assert len(parts) > 3
     assert len(ticks) == 31 * len(parts)
     assert_same(together, adamx.results.concatenate(parts))
@@ -192,6 +192,29 @@ def test_float32_is_float32_all_the_way(module, name, args, vectorised, monkeypa
     assert not doubles, sorted(set(doubles))
     if platform.machine() == "x86_64":
         assert bool(re.search(r"\bv?sqrtps\b", assembly)) == vectorised
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_schedules_scale_lr(schedule):
+    hyper = {"lr": [0.01, 0.02], "lr_warmup": [0.0, 7.0], "lr_end": [0.25, 0.0]}
+    p = problem("rosenbrock")
+    results = adamx.simulate("adam", p, hyper, 30, schedule=schedule)
+    for run in range(2):
+        own = columns_of(results, run)
+        chosen = (schedule, Schedule(own.pop("lr_warmup"), own.pop("lr_end")))
+        losses, x, _ = naive.landscape("adam", p, own, 30, schedule=chosen)
+        np.testing.assert_array_equal(results.loss[:, run], losses)
+        np.testing.assert_array_equal(results.x[run], x)
+
+
+def test_schedules_of_tasks():
+    p = problem("digits_softmax", {"batch": 16})
+    results = adamx.simulate("sgd", p, {"lr": 0.1, "lr_warmup": 4}, 12, schedule="cosine")
+    _, x = naive.task("sgd", p, {"lr": 0.1}, 12, schedule=("cosine", Schedule(4.0, 0.0)))
+    np.testing.assert_allclose(results.x[0], x, rtol=1e-9, atol=1e-12)
+    plain = adamx.simulate("sgd", p, {"lr": 0.1}, 12)
+    assert "lr_warmup" not in plain.columns
+    assert plain.title.startswith("sgd on") and results.title.startswith("sgd cosine on")
 
 
 def test_float32_tracks_float64():

@@ -15,6 +15,7 @@ from synthetic import synthetic
 from adamx import engine, sweep
 from adamx.launch import swept
 from adamx.optimizer import optimizers, rule
+from adamx.schedules import Schedule
 
 MINE = """
 from typing import NamedTuple
@@ -95,7 +96,7 @@ def test_an_axis_of_seeds_is_an_axis(expand):
 def test_single_run_has_the_defaults_of_the_rule(expand):
     (launch,) = expand("problem=rosenbrock")
     assert {name: column.tolist() for name, column in launch.hyper.items()} == {
-        name: [default] for name, default in rule("adam").defaults.items()
+        name: [default] for name, default in {**rule("adam").defaults, **Schedule._field_defaults}.items()
     }
     assert (launch.seeds.tolist(), launch.problem, launch.backend) == ([0], "rosenbrock", "cpu")
 
@@ -268,7 +269,8 @@ def test_help_config_and_completion(type_, monkeypatch):
     code, out, _ = type_("--help")
     assert code == 0
     assert "optimizer.eps=log:1e-12:1:25" in out
-    assert "adam, adamw, amsgrad" in out
+    assert "adam_atan2, adamax, adamw" in out
+    assert "python -m adamx.optimizers" in out
     code, out, _ = type_("--cfg", "job", "problem=./mine.py", "problem.a=2", "optimizer.lr=log:1e-3:1:4")
     config = yaml.safe_load(out)
     assert config["problem"] == {"name": "./mine.py", "a": 2}

@@ -127,8 +127,8 @@ def _style(regime: str) -> str:
 
 def _best(results: Sequence[Results]) -> Table:
     """The best settings of some results on one problem: swept values, final loss, held-out accuracy, regime."""
-    several = len({r.optimizer for r in results}) > 1
-    tables = [settings(r).head(BEST).assign(optimizer=r.optimizer) for r in results]
+    several = len({r.rule for r in results}) > 1
+    tables = [settings(r).head(BEST).assign(optimizer=r.rule) for r in results]
     table = pd.concat(tables).sort_values("final_loss", kind="stable").head(BEST)
     names = list(dict.fromkeys(name for r in results for name in swept(r)))
     accuracy = next((c for c in ("final_val_accuracy", "final_accuracy") if c in table), None)
@@ -159,5 +159,5 @@ def _rows(results: Sequence[Results]) -> Table:
     view.add_column("best", justify="right", no_wrap=True)
     for r in results:
         counts = (f"{(r.regime == name).sum():,}" for name in REGIMES)
-        view.add_row(r.optimizer, r.task, *counts, short(settings(r)["final_loss"].iloc[0]))
+        view.add_row(r.rule, r.task, *counts, short(settings(r)["final_loss"].iloc[0]))
     return view
