@@ -9,7 +9,9 @@ A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one co
     per_step(t, clock, h) -> clock, now     all that depends on time alone: once a step, not once a coordinate
     update(x, g, state, h, now) -> x, state
 
-The two initial functions are called once, outside the kernel, and h may hold whole columns: arithmetic only.
+The two initial functions are called once, outside the kernel, and h may hold whole columns: arithmetic and NumPy.
+EPS says in words where epsilon stands; MATCHES names the optimizers of other libraries that the rule equals (tested).
+Both feed the catalogue, `python -m adamx.optimizers`.
 
 A rule that looks across coordinates (a trust ratio, clipping by RMS) has a second function before its update:
 
@@ -113,6 +115,8 @@ def allowed_range(name: str, default: object) -> tuple[float, float, str]:
         return math.nextafter(0.0, 1.0), math.inf, "lr > 0"
     if name.startswith("beta") or name == "momentum":
         return 0.0, 1.0, f"0 <= {name} < 1"
+    if name in ("nu1", "nu2"):
+        return 0.0, math.nextafter(1.0, 2.0), f"0 <= {name} <= 1"
     return 0.0, math.inf, f"{name} >= 0"
 
 

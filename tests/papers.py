@@ -150,6 +150,7 @@ def adam_atan2(g, x, lr, beta1, beta2, a, b):
     return np.array(points)
 
 
+# The settings each rule is held against its oracle with
 CASES = {
     "yogi": [
         {"lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-3, "eps_root": 0.0,
@@ -187,4 +188,4 @@ CASES = {
     "spam": [
         {"lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-5, "threshold": 3.0, "interval": 60.0, "warmup": 20.0}
     ],
-}  # fmt: skip  # the settings each rule is held against its oracle with
+}  # fmt: skip

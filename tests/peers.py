@@ -142,7 +142,8 @@ CASES = {
         "optax", "lion", {"learning_rate": 0.02, "b1": 0.7, "b2": 0.95, "weight_decay": 0.3},
     ),
     "adan": (
-        "adan", {"lr": 0.02, "beta1": 0.9, "beta2": 0.5, "beta3": 0.8, "eps": 1e-5, "eps_root": 1e-4, "weight_decay": 0.3},
+        "adan",  # beta2 = 1/2: elsewhere optax leaves the paper
+        {"lr": 0.02, "beta1": 0.9, "beta2": 0.5, "beta3": 0.8, "eps": 1e-5, "eps_root": 1e-4, "weight_decay": 0.3},
         "optax", "adan",
         {"learning_rate": 0.02, "b1": 0.9, "b2": 0.5, "b3": 0.8, "eps": 1e-5, "eps_root": 1e-4, "weight_decay": 0.3},
     ),
@@ -157,7 +158,10 @@ CASES = {
     ),
     "ademamix warm-up": (
         "ademamix",
-        {"beta3": 0.99, "alpha": 3.0, "alpha_warmup": 90.0, "beta3_warmup": 150.0, "eps_root": 1e-4, "weight_decay": 0.3},
+        {
+            "beta3": 0.99, "alpha": 3.0, "alpha_warmup": 90.0, "beta3_warmup": 150.0,
+            "eps_root": 1e-4, "weight_decay": 0.3,
+        },
         "optax", "ademamix",
         {
             "learning_rate": 0.001, "eps_root": 1e-4, "weight_decay": 0.3,

@@ -16,6 +16,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "outside the root; eps_root added to v at every step"
+MATCHES = ("optax.adabelief",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

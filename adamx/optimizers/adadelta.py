@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "inside both roots: it sets the first steps"
+MATCHES = ("torch.optim.Adadelta", "optax.adadelta")
+
 
 class Hyper(NamedTuple):
     lr: float = 1.0

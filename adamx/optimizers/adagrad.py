@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("torch.optim.Adagrad", "optax.adagrad")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01

@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("torch.optim.Adam", "optax.adam")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

@@ -16,6 +16,8 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "none: atan2 needs no guard"
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

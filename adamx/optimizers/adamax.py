@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "inside the maximum: max(beta2 u, |g| + eps)"
+MATCHES = ("torch.optim.Adamax", "optax.adamax")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.002

@@ -13,6 +13,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("torch.optim.AdamW",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

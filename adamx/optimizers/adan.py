@@ -16,6 +16,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("optax.adan(b2=0.5)",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

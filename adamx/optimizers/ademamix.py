@@ -17,6 +17,9 @@ import numpy as np
 from adamx.optimizers.adam import moments
 from adamx.portable import portable
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("optax.contrib.ademamix",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

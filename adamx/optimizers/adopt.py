@@ -17,6 +17,9 @@ from adamx.portable import portable
 
 __all__ = ["Hyper", "State", "per_step", "update"]
 
+EPS = "a floor: max(sqrt(v), eps)"
+MATCHES = ("optax.contrib.adopt",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

@@ -14,6 +14,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("torch.optim.Adam(amsgrad=True)",)
+
 
 class State(NamedTuple):
     m: float

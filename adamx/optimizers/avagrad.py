@@ -17,6 +17,8 @@ from adamx.portable import portable
 
 __all__ = ["Hyper", "Pool", "State", "pool", "update"]
 
+EPS = "outside the root; sets how adaptive the rule is, not its step"
+
 
 class Hyper(NamedTuple):
     lr: float = 0.1

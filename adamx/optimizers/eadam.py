@@ -16,6 +16,8 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "added to v at every step: inside the root, eps / (1 - beta2)"
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

@@ -15,6 +15,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "Pool", "State", "per_step", "pool", "update"]
 
+EPS = "outside the root"
+MATCHES = ("optax.lamb",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

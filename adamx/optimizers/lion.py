@@ -15,6 +15,9 @@ from adamx.portable import portable
 
 __all__ = ["Hyper", "State", "update"]
 
+EPS = "none: a step is lr or nothing"
+MATCHES = ("optax.lion",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.0001

@@ -10,6 +10,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "none"
+MATCHES = ("torch.optim.SGD", "optax.ema")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01

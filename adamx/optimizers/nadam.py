@@ -16,6 +16,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "initial_clock", "per_step", "update"]
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("torch.optim.NAdam", "optax.nadam")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.002

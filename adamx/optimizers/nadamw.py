@@ -1,4 +1,4 @@
-"""NAdamW: NAdam with decoupled weight decay. Dozat 2016; Loshchilov & Hutter 2017, arXiv 1711.05101, algorithm 2.
+"""NAdamW: NAdam with decoupled weight decay. Dozat 2016 and Loshchilov & Hutter 2017, arXiv 1711.05101.
 
 x_t = (1 - lr weight_decay) x_{t-1} - lr m_bar / (sqrt(v_hat + eps_root) + eps)
 
@@ -12,6 +12,9 @@ from adamx.optimizers.nadam import update as nadam_update
 from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "initial_clock", "per_step", "update"]
+
+EPS = "outside the root; eps_root inside"
+MATCHES = ("torch.optim.NAdam(decoupled_weight_decay=True)", "optax.nadamw")
 
 
 class Hyper(NamedTuple):

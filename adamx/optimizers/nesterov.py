@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "none"
+MATCHES = ("torch.optim.SGD(nesterov=True)",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01

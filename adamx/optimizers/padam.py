@@ -17,6 +17,8 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "outside the root, inside the power; eps_root inside"
+
 
 class Hyper(NamedTuple):
     lr: float = 0.1

@@ -15,6 +15,8 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "outside the root"
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

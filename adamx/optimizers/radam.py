@@ -17,6 +17,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "per_step", "update"]
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("optax.radam", "torch.optim.RAdam(eps=1e-300)")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "outside the root of an uncorrected v"
+MATCHES = ("torch.optim.RMSprop",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01

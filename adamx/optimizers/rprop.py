@@ -12,6 +12,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "none: only signs count"
+MATCHES = ("torch.optim.Rprop",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01

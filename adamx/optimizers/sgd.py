@@ -7,6 +7,9 @@ from typing import NamedTuple
 
 from adamx.portable import portable
 
+EPS = "none"
+MATCHES = ("torch.optim.SGD",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01

@@ -13,6 +13,9 @@ from adamx.portable import portable
 
 __all__ = ["Hyper", "State", "sign", "update"]
 
+EPS = "none: a step is lr or nothing"
+MATCHES = ("optax.signum", "optax.sign_sgd")
+
 
 class Hyper(NamedTuple):
     lr: float = 0.0001

@@ -16,6 +16,8 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "Pool", "State", "per_step", "pool", "update"]
 
+EPS = "outside the root; a floor, max(v, eps^2), in the clipping"
+
 
 class Hyper(NamedTuple):
     lr: float = 0.001

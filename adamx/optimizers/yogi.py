@@ -18,6 +18,9 @@ from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "initial_state", "per_step", "update"]
 
+EPS = "outside the root; eps_root inside"
+MATCHES = ("optax.scale_by_yogi(mu=0)",)
+
 
 class Hyper(NamedTuple):
     lr: float = 0.01
