@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from adamx.optimizer import Rule
+from adamx.precision import Storage
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Chunk:
         schedule: the name of the lr schedule, and its (runs,) columns; no columns where lr stays as it is.
         seeds: (runs,) int64.
         steps: updates of every run; record_every: the loss is recorded at 0, every so many steps, and at the end.
-        dtype: of all arithmetic.
+        dtype: of all arithmetic: float32 or float64. storage: what numbers are rounded to between steps.
         x0: (runs, coordinates) starting points in place of the problem's, or None.
         tick: told the number of steps done, several times a second, or None.
     """
@@ -31,11 +32,20 @@ class Chunk:
     steps: int
     record_every: int
     dtype: str
+    storage: Storage
     x0: np.ndarray | None = None
     tick: Callable[[int], None] | None = None
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    @property
+    def precision(self) -> str:
+        """A name: "float32", "bfloat16" where all is kept so, or "float32 state=bfloat16 rounding=stochastic"."""
+        kept = set(self.storage[:3])
+        dtype = self.storage.params if len(kept) == 1 and self.storage.params else self.dtype
+        parts = [f"{k}={v}" for k, v in self.storage._asdict().items() if v and v != "nearest"]
+        return " ".join([dtype, *(p for p in parts if dtype == self.dtype or p.startswith("rounding"))])
 
     @property
     def records(self) -> np.ndarray:

@@ -12,6 +12,7 @@ from adamx import lanes, training
 from adamx.chunk import Chunk
 from adamx.lanes import LANES, Layout
 from adamx.portable import on_disk
+from adamx.precision import rounded
 from adamx.problem import LOSSES, Landscape, Problem, Task
 from adamx.regimes import Figures, Marks, tail_start
 from adamx.results import Results
@@ -40,8 +41,8 @@ def chunk_runs(problem: Problem, steps: int) -> int:
 def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
     schedule = chunk.schedule[0] if chunk.schedule[1] else None
     if isinstance(problem, Landscape):
-        return lanes.kernel_for(chunk.rule, problem, chunk.dtype, schedule)
-    return training.kernel_for(chunk.rule, chunk.dtype, schedule)
+        return lanes.kernel_for(chunk.rule, problem, chunk.dtype, schedule, chunk.storage)
+    return training.kernel_for(chunk.rule, chunk.dtype, schedule, chunk.storage)
 
 
 def compiled(problem: Problem, chunk: Chunk) -> bool:
@@ -59,7 +60,7 @@ def run(problem: Problem, chunk: Chunk) -> Results:
     return Results(
         optimizer=chunk.rule.name,
         problem=problem.name,
-        dtype=chunk.dtype,
+        dtype=chunk.precision,
         backend="cpu",
         steps=chunk.records,
         loss=loss,
@@ -78,10 +79,15 @@ def run(problem: Problem, chunk: Chunk) -> Results:
 Simulated = tuple[np.ndarray, np.ndarray, Layout, np.ndarray, dict[str, np.ndarray], np.ndarray]
 
 
+def _constants(chunk: Chunk) -> Any:
+    """The hyperparameters as the kernel knows them: columns, rounded to the format of constants."""
+    return chunk.rule.Hyper(**{k: rounded(v, chunk.storage.constants) for k, v in chunk.hyper.items()})
+
+
 def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     """Every run's column with its clock, hyperparameters and empty figures: (carry, marks)."""
     carry = np.zeros((layout.total, len(chunk)), chunk.dtype)
-    h = chunk.rule.Hyper(**chunk.hyper)
+    h = _constants(chunk)
     starts = list(chunk.rule.initial_state(h)) * layout.dim
     starting = ((layout.state, starts), (layout.clock, chunk.rule.initial_clock(h)), (layout.hyper, h))
     for first, values in (*starting, (layout.schedule, chunk.schedule[1].values())):
@@ -106,7 +112,7 @@ def _slices(problem: Problem, chunk: Chunk) -> Iterator[tuple[int, int, int, int
 def _landscape(problem: Landscape, chunk: Chunk) -> Simulated:
     layout, kernel = _kernel(problem, chunk)
     carry, marks = _columns(layout, chunk)
-    carry[: problem.dim] = problem.start[:, None] if chunk.x0 is None else chunk.x0.T
+    carry[: problem.dim] = rounded(problem.start[:, None] if chunk.x0 is None else chunk.x0.T, chunk.storage.params)
     loss = np.empty((len(chunk.records), len(chunk)), chunk.dtype)
     final = np.empty((len(chunk), problem.dim), chunk.dtype)
     shared = [
@@ -126,10 +132,10 @@ def _task(problem: Task, chunk: Chunk) -> Simulated:
     carry, marks = _columns(layout, chunk)
     x = np.zeros((len(chunk), problem.dim), chunk.dtype)
     if chunk.x0 is not None:
-        x[:] = chunk.x0
+        x[:] = rounded(chunk.x0, chunk.storage.params)
     moved = np.zeros_like(x)
     state = np.empty((len(chunk), len(chunk.rule.State._fields), problem.dim), chunk.dtype)
-    for row, start in enumerate(chunk.rule.initial_state(chunk.rule.Hyper(**chunk.hyper))):
+    for row, start in enumerate(chunk.rule.initial_state(_constants(chunk))):
         state[:, row] = np.reshape(start, (-1, 1))
     data = [np.ascontiguousarray(v, chunk.dtype) for v in (problem.x, problem.y, problem.val_x, problem.val_y)]
     widths, kind = np.array(problem.widths), LOSSES.index(problem.loss)

@@ -12,13 +12,14 @@ import numpy as np
 from adamx import optimizer as optimizers
 from adamx import problem as problems
 from adamx.chunk import Chunk
+from adamx.precision import FORMATS, ROUNDINGS, Storage
 from adamx.problem import Problem, whole
 from adamx.registry import InputError, unknown
 from adamx.results import Results, concatenate
 from adamx.schedules import SCHEDULES, Schedule
 
 BACKENDS = ("cpu",)
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", *FORMATS)
 MAX_SEED = 2**32
 
 
@@ -57,6 +58,29 @@ def check_shape(steps: object, record_every: object, dtype: str, backend: str, s
         raise unknown("schedule", schedule, SCHEDULES)
 
 
+def precision(dtype: str, storage: Mapping[str, str | None] | None = None) -> tuple[str, Storage]:
+    """The type of the arithmetic, and the formats that numbers are kept in.
+
+    Args:
+        dtype: one of `DTYPES`; a 16-bit format keeps all numbers so, in float32 arithmetic.
+        storage: fields of `precision.Storage` that differ from that; None or "null" leaves a field as it is.
+    """
+    given = {key: value for key, value in (storage or {}).items() if value is not None}
+    for key, value in given.items():
+        if key not in Storage._fields:
+            raise unknown("storage", key, Storage._fields)
+        allowed = ROUNDINGS if key == "rounding" else (*FORMATS, "float32")
+        if value not in allowed:
+            raise unknown(f"storage.{key}", value, allowed)
+    base = dtype if dtype in FORMATS else "float32"
+    formats = (given.get(key, base) for key in ("params", "state", "constants"))
+    params, state, constants = (None if kept == "float32" else kept for kept in formats)
+    kept = Storage(params, state, constants, given.get("rounding", "nearest"))
+    if dtype == "float64" and any(kept[:3]):
+        raise InputError("storage in 16 bits needs dtype=float32, the arithmetic that it is emulated in")
+    return ("float32" if dtype in FORMATS else dtype), kept
+
+
 def chunks(
     optimizer: str,
     problem: Problem,
@@ -67,6 +91,7 @@ def chunks(
     dtype: str = "float64",
     backend: str = "cpu",
     schedule: str = "constant",
+    storage: Mapping[str, str | None] | None = None,
     x0: np.ndarray | None = None,
     tick: Callable[[int, int], None] | None = None,
 ) -> Iterator[Chunk]:
@@ -76,6 +101,7 @@ def chunks(
     """
     check_shape(steps, record_every, dtype, backend, schedule)
     rule, checked, seeds = columns(optimizer, hyper, seed)
+    arithmetic, kept = precision(dtype, storage)
     if x0 is not None:
         x0 = np.broadcast_to(np.asarray(x0, dtype=np.float64), (len(seeds), problem.dim))
     scheduled = {name: checked.pop(name) for name in Schedule._fields}
@@ -91,7 +117,8 @@ def chunks(
             seeds[part],
             steps,
             record_every,
-            dtype,
+            arithmetic,
+            kept,
             None if x0 is None else x0[part],
             tick and partial(tick, part.stop - part.start),
         )
@@ -131,6 +158,7 @@ def simulate(
     problem_args: Mapping[str, Any] | None = None,
     x0: Any = None,
     schedule: str = "constant",
+    storage: Mapping[str, str | None] | None = None,
 ) -> Results:
     """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
 
@@ -142,11 +170,14 @@ def simulate(
         steps: updates of every run.
         record_every: the loss is recorded at step 0, every so many steps and at the end.
         seed: one whole number or one a run: minibatches, noise and initial weights. Runs of one seed share them.
-        dtype: "float64" or "float32", the type of all arithmetic.
+        dtype: "float64" or "float32", the type of all arithmetic; or "bfloat16" or "float16": float32 arithmetic on
+            parameters, state and constants that are kept in 16 bits.
         backend: where it runs: "cpu".
         problem_args: settings of the problem.
         x0: (coordinates,) or (runs, coordinates) starting points in place of the problem's own.
         schedule: of lr: one of `schedules.SCHEDULES`.
+        storage: formats that differ from dtype, as in {"state": "bfloat16", "rounding": "stochastic"}; the fields are
+            those of `precision.Storage`.
 
     Returns:
         Results; a run that diverges is a result like any other.
@@ -163,4 +194,4 @@ def simulate(
     if isinstance(problem, str):
         problem = problems.problem(problem, problem_args)
     options = {"record_every": record_every, "seed": seed, "dtype": dtype, "backend": backend, "schedule": schedule}
-    return concatenate(stream(optimizer, problem, hyper, steps, x0=x0, **options))
+    return concatenate(stream(optimizer, problem, hyper, steps, storage=storage, x0=x0, **options))

@@ -16,9 +16,10 @@ from typing import Any
 import numba
 import numpy as np
 
-from adamx import regimes, rng
+from adamx import precision, regimes, rng
 from adamx.optimizer import Nothing, Rule
 from adamx.portable import cached, digest, generate, portable, rows, specialise
+from adamx.precision import Storage, keeper
 from adamx.problem import Landscape
 from adamx.regimes import Criteria, Figures, Marks
 from adamx.schedules import SCHEDULES, Schedule
@@ -70,9 +71,12 @@ def _evaluate(function: Any, Params: Any, dim: int, separable: bool, dtype: str)
     return generate(source, fn=fn, load=load_params)
 
 
-def _moves(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
-    """f(a, l, g, h, now): every coordinate's update, unrolled."""
-    lines, namespace = [], {"update": specialise(rule.update, dtype), "Pool": rule.Pool}
+def _moves(rule: Rule, layout: Layout, dtype: str, storage: Storage) -> Callable[..., Any]:
+    """f(a, l, g, h, now, seed, t): every coordinate's update, unrolled."""
+    fields = len(rule.State._fields)
+    lines, namespace = [], {"update": specialise(rule.update, dtype), "Pool": rule.Pool, "State": rule.State}
+    namespace["keep"] = keeper(storage.params, storage.rounding, precision.PARAMS)
+    namespace["keep_state"] = keeper(storage.state, storage.rounding, precision.STATE)
     for i, (load, store, _) in enumerate(layout.states):
         namespace |= {f"load{i}": load, f"store{i}": store}
     coordinates = range(layout.dim)
@@ -82,14 +86,16 @@ def _moves(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
         sums = (" + ".join(f"p{i}[{k}]" for i in coordinates) for k in range(len(rule.Pool._fields)))
         lines.append(f"    mean = Pool({', '.join(f'({total}) * share' for total in sums)})")
     for i in coordinates:
+        kept = "".join(f"keep_state(s{i}[{k}], seed, t, {k * layout.dim + i}), " for k in range(fields))
         lines += [
             f"    x{i} = a[{i}, l]",
-            f"    y{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now{', mean' * bool(rule.pool)})",
-            f"    store{i}(a, l, s{i})",
+            f"    z{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now{', mean' * bool(rule.pool)})",
+            f"    y{i} = keep(z{i}, seed, t, {i})",
+            f"    store{i}(a, l, State({kept}))",
             f"    a[{layout.moved + i}, l] = y{i} - x{i}",
             f"    a[{i}, l] = y{i}",
         ]
-    return generate("def moves(a, l, g, h, now):\n" + "\n".join(lines) + "\n", **namespace)
+    return generate("def moves(a, l, g, h, now, seed, t):\n" + "\n".join(lines) + "\n", **namespace)
 
 
 def with_lr(rule: Rule) -> Callable[..., Any]:
@@ -98,10 +104,12 @@ def with_lr(rule: Rule) -> Callable[..., Any]:
     return generate(f"def scaled(h, factor):\n    return Hyper({fields})\n", Hyper=rule.Hyper)
 
 
-def kernel_for(rule: Rule, problem: Landscape, dtype: str, schedule: str | None) -> tuple[Layout, Any]:
+def kernel_for(
+    rule: Rule, problem: Landscape, dtype: str, schedule: str | None, storage: Storage
+) -> tuple[Layout, Any]:
     """The layout of a run's column and the compiled kernel; constants of the landscape are run-time values."""
     p = problem
-    return _kernel(rule, p.function, p.Params, p.dim, p.separable, p.noise > 0, dtype, schedule)
+    return _kernel(rule, p.function, p.Params, p.dim, p.separable, p.noise > 0, dtype, schedule, storage)
 
 
 @cache
@@ -114,11 +122,12 @@ def _kernel(
     noisy: bool,
     dtype: str,
     schedule: str | None,
+    storage: Storage,
 ) -> tuple[Layout, Any]:
     real: Any = np.dtype(dtype).type
     layout = Layout(rule, dim, schedule is not None)
     evaluate = _evaluate(function, Params, dim, separable, dtype)
-    moves = _moves(rule, layout, dtype)
+    moves = _moves(rule, layout, dtype, storage)
     per_step = specialise(rule.per_step, dtype)
     begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
     gaussian = specialise(rng.gaussian, dtype)
@@ -182,7 +191,7 @@ def _kernel(
                         h = scaled(h, a[FACTOR, lane])
                     clock, now = per_step(now_t, load_clock(a, lane), h)
                     store_clock(a, lane, clock)
-                    moves(a, lane, g, h, now)
+                    moves(a, lane, g, h, now, seed[lane], t)
                 if t == 0:
                     for lane in range(lanes):
                         store_figures(a, lane, begin(a[GAP, lane], c))
@@ -203,5 +212,5 @@ def _kernel(
                 for row in range(MARKS):
                     marks[row, first + lane] = k[row, lane]
 
-    name = f"{rule.name}_{function.__module__.rsplit('.', 1)[-1]}_{dim}d_{dtype}_{schedule}"
+    name = f"{rule.name}_{function.__module__.rsplit('.', 1)[-1]}_{dim}d_{dtype}_{schedule}_{storage.params}"
     return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))

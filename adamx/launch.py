@@ -26,7 +26,8 @@ class Launch:
         hyper: (runs,) float64 columns of all hyperparameters.
         seeds: (runs,) int64; every setting runs with every seed.
         steps, record_every: whole numbers >= 1.
-        dtype, backend, schedule: the kernel's arithmetic, where it runs, and the schedule of lr.
+        dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
+            that numbers are kept in (as for `engine.precision`).
         config: the resolved configuration; a swept value stands there as it was typed.
     """
 
@@ -40,6 +41,7 @@ class Launch:
     dtype: str
     backend: str
     schedule: str
+    storage: dict[str, str | None]
     config: dict[str, Any]
 
     def __len__(self) -> int:
@@ -51,7 +53,7 @@ class Launch:
     @property
     def arguments(self) -> dict[str, Any]:
         """Of `engine.stream`, but for the problem."""
-        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule")
+        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule", "storage")
         return {**{name: getattr(self, name) for name in names}, "hyper": {**self.hyper, "seed": self.seeds}}
 
     def stream(self, problem: Problem, tick: Callable[[int, int], None] | None = None) -> Iterator[Results]:
@@ -79,6 +81,7 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
             raise InputError(f"{group}.name is {name!r}: a name is needed")
     shape = (config["steps"], config["record_every"], config["dtype"])
     engine.check_shape(*shape, names["backend"], config["schedule"])
+    engine.precision(config["dtype"], config["storage"])
     _, hyper, seeds = engine.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
     return Launch(
         **names,
@@ -89,6 +92,7 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
         record_every=config["record_every"],
         dtype=config["dtype"],
         schedule=config["schedule"],
+        storage=config["storage"],
         config=config,
     )
 

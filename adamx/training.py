@@ -8,54 +8,63 @@ from typing import Any
 import numba
 import numpy as np
 
-from adamx import regimes
+from adamx import precision, regimes
 from adamx.lanes import Layout, with_lr
 from adamx.network import network
 from adamx.optimizer import Rule
-from adamx.portable import cached, digest, portable, rows, specialise
+from adamx.portable import cached, digest, generate, portable, rows, specialise
+from adamx.precision import Storage, keeper
 from adamx.regimes import Criteria
 from adamx.schedules import SCHEDULES
 
 
-def _moves(rule: Rule, dtype: str) -> Any:
-    """f(x, g, memory, step, widths, h, now): the update of all parameters; step becomes the move."""
+def _moves(rule: Rule, dtype: str, storage: Storage) -> Any:
+    """f(x, g, memory, step, widths, h, now, seed, t): the update of all parameters; step becomes the move."""
     update = specialise(rule.update, dtype)
-    load, store, _ = rows(rule.State, 0)
+    load, store, fields = rows(rule.State, 0)
+    keep = keeper(storage.params, storage.rounding, precision.PARAMS)
+    keep_state = keeper(storage.state, storage.rounding, precision.STATE)
+    kept = "".join(f"keep_state(s[{k}], seed, t, {k} * size + i), " for k in range(fields))
+    state_kept = generate(
+        f"def state_kept(s, seed, t, size, i):\n    return State({kept})\n", keep_state=keep_state, State=rule.State
+    )
 
     if not rule.pool:
 
         @portable
-        def moves(x, g, memory, step, widths, h, now):
+        def moves(x, g, memory, step, widths, h, now, seed, t):
             for i in range(np.uint64(len(x))):
                 before = x[i]
                 after, s = update(before, g[i], load(memory, i), h, now)
-                store(memory, i, s)
+                after = keep(after, seed, t, i)
+                store(memory, i, state_kept(s, seed, t, len(x), i))
                 step[i] = after - before
                 x[i] = after
 
         return moves
 
     pool = specialise(rule.pool, dtype)
-    load_sum, _, fields = rows(rule.Pool, 0)
+    load_sum, _, pooled = rows(rule.Pool, 0)
 
     @portable
-    def pooled_moves(x, g, memory, step, widths, h, now):
-        sums = np.empty((fields, 1), x.dtype)
+    def pooled_moves(x, g, memory, step, widths, h, now, seed, t):
+        sums = np.empty((pooled, 1), x.dtype)
         first = 0
         for layer in range(len(widths) - 1):
             for size in (widths[layer] * widths[layer + 1], widths[layer + 1]):  # the weights, then the biases
                 sums[:] = sums.dtype.type(0)
                 for i in range(first, first + size):
                     terms = pool(x[i], g[i], load(memory, i), h, now)
-                    for k in range(fields):
+                    for k in range(pooled):
                         sums[k, 0] += terms[k]
-                for k in range(fields):
+                for k in range(pooled):
                     sums[k, 0] /= x.dtype.type(size)
                 mean = load_sum(sums, 0)
                 for i in range(np.uint64(first), np.uint64(first + size)):
                     before = x[i]
                     after, s = update(before, g[i], load(memory, i), h, now, mean)
-                    store(memory, i, s)
+                    after = keep(after, seed, t, i)
+                    store(memory, i, state_kept(s, seed, t, len(x), i))
                     step[i] = after - before
                     x[i] = after
                 first += size
@@ -64,7 +73,7 @@ def _moves(rule: Rule, dtype: str) -> Any:
 
 
 @cache
-def kernel_for(rule: Rule, dtype: str, schedule: str | None) -> tuple[Layout, Any]:
+def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -> tuple[Layout, Any]:
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and the kernel."""
     real: Any = np.dtype(dtype).type
     layout = Layout(rule, 0, schedule is not None)
@@ -72,7 +81,8 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None) -> tuple[Layout, An
     start, gather, forward, loss_of, backward, score = net
     per_step = specialise(rule.per_step, dtype)
     begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
-    move_all = _moves(rule, dtype)
+    move_all = _moves(rule, dtype, storage)
+    first_kept = keeper(storage.params, "nearest", precision.PARAMS)
     load_clock, store_clock, load_hyper = layout.load_clock, layout.store_clock, layout.load_hyper
     load_figures, store_figures = layout.load_figures, layout.store_figures
     load_marks, store_marks = layout.load_marks, layout.store_marks
@@ -99,6 +109,8 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None) -> tuple[Layout, An
         c = load_criteria(criteria, 0)
         if t0 == 0 and fresh:
             start(point, widths, seed)
+            for i in range(size):
+                point[i] = first_kept(point[i], seed, 0, i)
         for t in range(t0, t1):
             if batch > 0:
                 gather(data, labels, batch, seed, t, acts, y)
@@ -131,7 +143,7 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None) -> tuple[Layout, An
                     h = scaled(h, factor(real(t + 1), real(steps), load_schedule(carry, run)))
                 clock, now = per_step(real(t + 1), load_clock(carry, run), h)
                 store_clock(carry, run, clock)
-                move_all(point, g, memory, step, widths, h, now)
+                move_all(point, g, memory, step, widths, h, now, seed, t)
 
     def kernel(
         carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
@@ -143,5 +155,5 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None) -> tuple[Layout, An
                 batch, criteria, t0, t1, steps, tail, every, curves,
             )  # fmt: skip
 
-    name = f"{rule.name}_task_{dtype}_{schedule}"
+    name = f"{rule.name}_task_{dtype}_{schedule}_{storage.params}"
     return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))
