@@ -151,7 +151,28 @@ def adam_atan2(g, x, lr, beta1, beta2, a, b):
 
 
 # The settings each rule is held against its oracle with
+def adam_eps(g, x, lr, beta1, beta2, eps, eps_root, eps_hat, eps_added, eps_floor):
+    """Kingma & Ba 2014, algorithm 1, with each library's epsilon where that library has it."""
+    m, v, points = np.zeros_like(x), np.zeros_like(x), []
+    for t, gt in enumerate(g, 1):
+        m = beta1 * m + (1 - beta1) * gt
+        v = beta2 * v + (1 - beta2) * gt**2 + eps_added
+        m_hat, v_hat = m / (1 - beta1**t), v / (1 - beta2**t)
+        denominator = np.maximum(np.sqrt(v_hat + eps_root), eps_floor) + eps + eps_hat / np.sqrt(1 - beta2**t)
+        x = x - lr * m_hat / denominator
+        points.append(x)
+    return np.array(points)
+
+
+# 1e-300 stands for none: a coordinate that never had a gradient is 0/0 otherwise
+NOWHERE = {"lr": 0.02, "beta1": 0.9, "beta2": 0.95, "eps": 1e-300}
+NOWHERE |= {"eps_root": 0.0, "eps_hat": 0.0, "eps_added": 0.0, "eps_floor": 0.0}
+
 CASES = {
+    "adam_eps": [
+        *({**NOWHERE, place: 1e-3} for place in ("eps", "eps_root", "eps_hat", "eps_added", "eps_floor")),
+        {**NOWHERE, "eps": 1e-3, "eps_root": 1e-4, "eps_hat": 1e-2, "eps_added": 1e-5, "eps_floor": 0.1},
+    ],
     "yogi": [
         {"lr": 0.01, "beta1": 0.9, "beta2": 0.99, "eps": 1e-3, "eps_root": 0.0,
          "initial_accumulator_value": 1e-2, "bias_correction": False},

@@ -244,3 +244,18 @@ def test_columns_have_one_length():
     assert columns["beta1"].tolist() == [0.9, 0.9]
     assert allowed_range("weight_decay", 0.0)[0] == 0
     assert optimizer.PACKAGE == "adamx.optimizers"
+
+
+def test_places_of_epsilon_agree_where_they_must():
+    """Without the others, eps is Adam's, eps_root optax's, and eps_added EAdam's."""
+    g, x = peers.gradients(), peers.start()
+    none = {"eps": 0.0, "eps_root": 0.0, "eps_hat": 0.0, "eps_added": 0.0, "eps_floor": 0.0}
+    for field, name, other in [
+        ("eps", "adam", {"eps": 1e-3}),
+        ("eps_root", "adam", {"eps": 0.0, "eps_root": 1e-3}),
+        ("eps_added", "eadam", {"eps": 1e-3}),
+    ]:
+        places = follow("adam_eps", {**none, field: 1e-3}, g, x)
+        np.testing.assert_allclose(places, follow(name, other, g, x), rtol=1e-12, atol=1e-14)
+    with pytest.raises(ZeroDivisionError):
+        follow("adam_eps", none, [[0.0]], [1.0])
