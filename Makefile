@@ -29,6 +29,7 @@ bench: $(INSTALLED) ## peers (torch, jax, optax) are measured where they are ins
 	$(RUN) experiments/bench_kernels.py
 	$(RUN) experiments/bench_record.py
 	$(RUN) experiments/bench_sweep.py
+	$(RUN) experiments/bench_rules.py
 
 ui: $(INSTALLED) ## MLflow's pages on what was swept here, for this machine only
 	$(VENV)/bin/mlflow ui --host 127.0.0.1

@@ -104,7 +104,7 @@ def torch_rosenbrock(columns: list[np.ndarray], steps: int, every: int, few: int
                 if t % every == 0:
                     losses.append(loss.item())
 
-    yield Way(f"torch fused Adam in a loop (from {few} runs)", call, few / runs)
+    yield Way(f"torch fused Adam in a loop (scaled from {few})", call, few / runs)
 
 
 def jax_mlp(task: Task, lr: np.ndarray, steps: int) -> Iterator[Way]:

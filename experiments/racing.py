@@ -40,14 +40,19 @@ def seconds(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def race(ways: Iterable[Way], repeats: int) -> None:
-    """Call every way once to compile, then all in turn, so that a busy machine slows them alike."""
+def in_turn(ways: Iterable[Way], repeats: int) -> None:
+    """Time all ways, one after another and again, so that a busy machine slows them alike."""
     calls = [(way, way.call) for way in ways if way.call]
-    for way, call in calls:
-        way.first = seconds(call)
     for _ in range(repeats):
         for way, call in calls:
             way.seconds.append(seconds(call) / way.share)
+
+
+def race(ways: Sequence[Way], repeats: int) -> None:
+    """Call every way once to compile, then all in turn."""
+    for way in ways:
+        way.first = seconds(way.call) if way.call else 0.0
+    in_turn(ways, repeats)
 
 
 def optional(make: Callable[..., Iterable[Way]], *arguments: object) -> list[Way]:
@@ -63,7 +68,7 @@ def table(title: str, unit: str) -> Table:
     made = Table(title=title, title_justify="left", caption_justify="left")
     for name in ("way", "dtype"):
         made.add_column(name, no_wrap=True)
-    for name in ("first call, s", "min, ms", "median, ms", f"{unit}, best", "median", "x adamx's time", "of the bound"):
+    for name in ("first call, s", "min, s", "median, s", f"{unit}, best", "median", "x adamx's time", "of the bound"):
         made.add_column(name, justify="right")
     return made
 
@@ -76,10 +81,9 @@ def fill(table: Table, ways: Sequence[Way], dtype: str, work: float) -> None:
             table.add_row(way.name, dtype)
             continue
         least, median = min(way.seconds), way.median
-        cells = f"{way.first:.1f}", f"{least * 1e3:,.1f}", f"{median * 1e3:,.1f}", f"{work / least:,.3g}"
-        table.add_row(
-            way.name, dtype, *cells, f"{work / median:,.3g}", f"{median / ours:,.1f}", f"{bound / median:.1%}"
-        )
+        rates = (f"{work / s:,.0f}" if work / s >= 100 else f"{work / s:.3g}" for s in (least, median))
+        times = f"{way.first:.1f}", f"{least:,.4g}", f"{median:,.4g}"
+        table.add_row(way.name, dtype, *times, *rates, f"{median / ours:,.1f}", f"{bound / median:.2%}")
     table.add_section()
 
 
