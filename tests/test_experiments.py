@@ -10,7 +10,7 @@ import pytest
 EXPERIMENTS = Path(__file__).parent.parent / "experiments"
 SAID = {
     "bench_kernels": ["adamx.simulate", "torch: not installed", "square roots", "matrix products", "GFLOP/s"],
-    "bench_rules": ["Rosenbrock, float64", "adabelief", "yogi"],
+    "bench_rules": ["Rosenbrock, float64", "adam", "amsgrad"],
     "bench_sweep": ["kernel, with loading it", "MLflow: children", "import adamx", "stock multirun", "A further run"],
 }
 
