@@ -1,0 +1,25 @@
+"""README's Python runs as it stands there."""
+
+import re
+from pathlib import Path
+
+import adamx
+from adamx.problem import problem
+
+BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+
+
+def test_from_python():
+    example = next(block for block in BLOCKS if "adamx.simulate" in block)
+    namespace = {}
+    exec(example.replace("steps=10_000", "steps=200"), namespace)
+    assert namespace["results"].loss.shape == (3, 297)
+
+
+def test_a_landscape_of_ones_own_in_fifteen_lines(tmp_path):
+    example = next(block for block in BLOCKS if "def value_and_grad" in block)
+    assert len([line for line in example.splitlines() if line]) <= 15
+    (tmp_path / "mine.py").write_text(example)
+    p = problem(str(tmp_path / "mine.py"), {"steep": 10})
+    assert (p.dim, p.setup) == (2, {"steep": 10})
+    assert adamx.simulate("adam", p, {"lr": 0.1}, 300, dtype="float32").loss[-1, 0] < 0.01
