@@ -78,7 +78,8 @@ def by_optax(name: str) -> list[Way]:
 def main() -> None:
     console = Console(width=100 if not Console().is_terminal else None)
     console.print(machine("numba", "jax", "optax"))
-    table = Table(title=f"{RUNS:,} runs x {STEPS:,} steps of Rosenbrock, float64: M steps/s, best of {REPEATS}")
+    console.print(f"Rosenbrock, float64, {RUNS:,} runs x {STEPS:,} steps: M steps/s, best of {REPEATS}")
+    table = Table()
     for header in ("rule", "adamx", "optax", "ratio"):
         table.add_column(header, justify="left" if header == "rule" else "right")
     for name in ("adam", "amsgrad") if QUICK else optimizers():
