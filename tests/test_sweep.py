@@ -269,7 +269,7 @@ def test_help_config_and_completion(type_, monkeypatch):
     code, out, _ = type_("--help")
     assert code == 0
     assert "optimizer.eps=log:1e-12:1:25" in out
-    assert "adam_atan2, adamax, adamw" in out
+    assert "adam_eps, adamax, adamw" in out
     assert "python -m adamx.optimizers" in out
     code, out, _ = type_("--cfg", "job", "problem=./mine.py", "problem.a=2", "optimizer.lr=log:1e-3:1:4")
     config = yaml.safe_load(out)
