@@ -41,6 +41,9 @@ def main() -> int:
         hydra.main(version_base="1.3", config_path=str(CONF), config_name="sweep")(_single)()
     except KeyboardInterrupt:
         return 130
+    except BrokenPipeError:  # a reader such as `head` has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except Exception as error:
         message = explain(error)
         if message is None:
