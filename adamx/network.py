@@ -218,12 +218,14 @@ def network(dtype: str) -> Network:
             z = forward(x, widths, acts, rows)
             total += loss(kind, z, labels[r0 : r0 + rows], view(slopes, 0, rows, outputs)) * real(rows)
             for r in range(rows):
-                guess = 0
-                for k in range(1, outputs):
-                    guess = k if z[r, k] > z[r, guess] else guess
+                label = int(labels[r0 + r])
                 if outputs == 1:
-                    guess = 1 if z[r, 0] > zero else 0
-                right += one if guess == int(labels[r0 + r]) else zero
+                    hit = (z[r, 0] > zero) == (label > 0)
+                else:  # the first of the largest outputs is the label's
+                    hit = True
+                    for k in range(outputs):
+                        hit &= z[r, k] < z[r, label] if k < label else z[r, k] <= z[r, label]
+                right += one if hit else zero
         return total / real(rows_all), right / real(rows_all)
 
     return Network(start, gather, forward, loss, backward, score)
