@@ -203,7 +203,7 @@ def _kernel(
                     store_figures(a, lane, f)
                     store_marks(k, lane, m)
                 if t % every == 0 or t == steps:
-                    record = (steps + every - 1) // every if t == steps else t // every
+                    record = (t + every - 1) // every
                     for lane in range(count):
                         loss[record, first + lane] = a[GAP, lane] + low
             for lane in range(count):

@@ -126,11 +126,10 @@ def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:
 
 def swept(launches: Sequence[Launch]) -> list[str]:
     """The names of all that differs between runs: choices of kernel, settings of the problem, columns."""
-    names = [
-        key
-        for key in ("optimizer", "schedule", "problem", "dtype")
-        if len({getattr(each, key) for each in launches}) > 1
-    ]
+    choices = ("optimizer", "schedule", "problem", "dtype")
+    names = [key for key in choices if len({getattr(each, key) for each in launches}) > 1]
+    if "dtype" not in names and len({repr(each.storage) for each in launches}) > 1:
+        names.append("dtype")  # the name of the precision, as recorded, says the storage too
     settings: dict[tuple[str, str], set[str]] = {}  # two problems differ in their settings without a sweep over them
     for each in launches:
         for key, value in each.problem_args.items():

@@ -130,7 +130,7 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -
             store_figures(carry, run, f)
             store_marks(marks, run, m)
             if t % every == 0 or t == steps:
-                record = (steps + every - 1) // every if t == steps else t // every
+                record = (t + every - 1) // every
                 curves[0, record, run], curves[1, record, run] = score(
                     kind, point, widths, data, labels, acts, slopes, capacity
                 )

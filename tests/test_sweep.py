@@ -138,6 +138,12 @@ def test_choices_of_kernel_are_launches(expand):
     assert swept(launches) == ["optimizer", "problem", "dtype"]
 
 
+def test_storage_in_16_bits_is_a_choice_of_kernel(expand):
+    launches = expand("problem=beale", "storage.state=null,bfloat16", "optimizer.lr=0.1,0.2")
+    assert [x.storage["state"] for x in launches] == [None, "bfloat16"]
+    assert swept(launches) == ["dtype", "lr"]
+
+
 def test_settings_of_the_problem_are_launches(expand):
     launches = expand("problem.batch=32,64", "problem.hidden=[16,16]", "optimizer.lr=log:1e-3:1:4")
     assert [(x.problem_args["hidden"], x.problem_args["batch"]) for x in launches] == [([16, 16], 32), ([16, 16], 64)]

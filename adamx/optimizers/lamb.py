@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 from adamx.optimizers.adam import Clock, State, moments
-from adamx.optimizers.stable_adamw import per_step
+from adamx.optimizers.stable_adamw import direction, per_step
 from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "Pool", "State", "per_step", "pool", "update"]
@@ -30,11 +30,6 @@ class Hyper(NamedTuple):
 class Pool(NamedTuple):
     xx: float
     uu: float
-
-
-@portable
-def direction(x, m, v, h, now):
-    return m * now.correct_m / (math.sqrt(v * now.correct_v) + h.eps) + h.weight_decay * x
 
 
 @portable

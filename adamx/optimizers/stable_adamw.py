@@ -43,6 +43,11 @@ def per_step(t, clock, h):
 
 
 @portable
+def direction(x, m, v, h, now):
+    return m * now.correct_m / (math.sqrt(v * now.correct_v) + h.eps) + h.weight_decay * x
+
+
+@portable
 def pool(x, g, state, h, now):
     _, v = moments(g, state.m, state.v, h)
     return Pool(g * g / max(v * now.correct_v, h.eps * h.eps))
@@ -52,5 +57,4 @@ def pool(x, g, state, h, now):
 def update(x, g, state, h, now, mean):
     m, v = moments(g, state.m, state.v, h)
     lr = h.lr / max(math.sqrt(mean.lag), 1)
-    step = m * now.correct_m / (math.sqrt(v * now.correct_v) + h.eps)
-    return x - lr * (h.weight_decay * x + step), State(m, v)
+    return x - lr * direction(x, m, v, h, now), State(m, v)
