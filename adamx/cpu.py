@@ -8,8 +8,9 @@ from typing import Any
 import numba
 import numpy as np
 
-from adamx import lanes, training
+from adamx import instruments, lanes, training
 from adamx.chunk import Chunk
+from adamx.instruments import Crossings
 from adamx.lanes import LANES, Layout
 from adamx.portable import on_disk
 from adamx.precision import rounded
@@ -41,8 +42,8 @@ def chunk_runs(problem: Problem, steps: int) -> int:
 def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
     schedule = chunk.schedule[0] if chunk.schedule[1] else None
     if isinstance(problem, Landscape):
-        return lanes.kernel_for(chunk.rule, problem, chunk.dtype, schedule, chunk.storage)
-    return training.kernel_for(chunk.rule, chunk.dtype, schedule, chunk.storage)
+        return lanes.kernel_for(chunk.rule, problem, chunk.dtype, schedule, chunk.storage, chunk.instruments)
+    return training.kernel_for(chunk.rule, chunk.dtype, schedule, chunk.storage, chunk.instruments)
 
 
 def compiled(problem: Problem, chunk: Chunk) -> bool:
@@ -56,7 +57,8 @@ def run(problem: Problem, chunk: Chunk) -> Results:
         simulate = _landscape(problem, chunk) if isinstance(problem, Landscape) else _task(problem, chunk)
     carry, marks, layout, loss, curves, final = simulate
     figures = {name: carry[layout.figures + i].astype(np.float64) for i, name in enumerate(Figures._fields)}
-    figures |= {name: marks[i].astype(np.int64) for i, name in enumerate(Marks._fields)}
+    kept = Marks._fields + Crossings._fields * ("crossings" in chunk.instruments)
+    figures |= {name: marks[i].astype(np.int64) for i, name in enumerate(kept)}
     return Results(
         optimizer=chunk.rule.name,
         problem=problem.name,
@@ -94,8 +96,9 @@ def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
         for row, value in enumerate(values, first):
             carry[row] = value
     marks = np.zeros((layout.total_marks, len(chunk)), np.int32)
-    for name in ("first_spike_step", "reached_step", "diverged_step"):
-        marks[Marks._fields.index(name)] = -1
+    carry[layout.over] = np.inf  # so that a run which starts above the limit has not crossed it
+    for name in ("first_spike_step", "reached_step", "diverged_step", "first_crossing_step"):
+        marks[(Marks._fields + Crossings._fields).index(name)] = -1
     return carry, marks
 
 
@@ -117,11 +120,20 @@ def _landscape(problem: Landscape, chunk: Chunk) -> Simulated:
     final = np.empty((len(chunk), problem.dim), chunk.dtype)
     shared = [
         np.ascontiguousarray(v, chunk.dtype)
-        for v in (problem.params, np.array(problem.criteria)[:, None], [problem.minimum], [problem.noise])
-    ]
+        for v in (
+            problem.params, np.array(problem.criteria)[:, None], [problem.minimum], [problem.noise], problem.minimizers
+        )
+    ]  # fmt: skip
+    names, out = _shown(problem, chunk)
     for times in _slices(problem, chunk):
-        kernel(carry, marks, chunk.seeds, *shared, *times, loss, final)
-    return carry, marks, layout, loss, {}, final
+        kernel(carry, marks, chunk.seeds, *shared, *times, loss, final, out)
+    return carry, marks, layout, loss, dict(zip(names, out, strict=True)), final
+
+
+def _shown(problem: Problem, chunk: Chunk) -> tuple[tuple[str, ...], np.ndarray]:
+    """The names of the instruments' curves, and an array (curves, records, runs) for them."""
+    names = instruments.curves(chunk.instruments, problem.dim)
+    return names, np.empty((len(names), len(chunk.records), len(chunk)), chunk.dtype)
 
 
 def _task(problem: Task, chunk: Chunk) -> Simulated:
@@ -140,14 +152,17 @@ def _task(problem: Task, chunk: Chunk) -> Simulated:
     data = [np.ascontiguousarray(v, chunk.dtype) for v in (problem.x, problem.y, problem.val_x, problem.val_y)]
     widths, kind = np.array(problem.widths), LOSSES.index(problem.loss)
     criteria = np.array(problem.criteria, chunk.dtype)[:, None]
+    nowhere = np.empty((0, 0), chunk.dtype)  # the known minimizers
     curves = np.empty((4, len(chunk.records), len(chunk)), chunk.dtype)
+    names, out = _shown(problem, chunk)
+    probe = np.zeros_like(x) if "sharpness" in chunk.instruments else np.zeros((len(chunk), 0), x.dtype)
     with threadpool_limits(1, user_api="blas"):
         for times in _slices(problem, chunk):
             kernel(
                 carry, marks, chunk.seeds, x, moved, state, chunk.x0 is None, *data, widths, kind, problem.batch,
-                criteria, *times, curves,
+                criteria, nowhere, *times, curves, probe, out,
             )  # fmt: skip
     named = {"val_loss": curves[2]}
     if problem.loss != "squares":
         named |= {"accuracy": curves[1], "val_accuracy": curves[3]}
-    return carry, marks, layout, curves[0], named, x
+    return carry, marks, layout, curves[0], {**named, **dict(zip(names, out, strict=True))}, x

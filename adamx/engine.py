@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import numpy as np
 
+from adamx import instruments as shows
 from adamx import optimizer as optimizers
 from adamx import problem as problems
 from adamx.chunk import Chunk
@@ -93,6 +94,7 @@ def chunks(
     schedule: str = "constant",
     storage: Mapping[str, str | None] | None = None,
     x0: np.ndarray | None = None,
+    instruments: Sequence[str] = (),
     tick: Callable[[int, int], None] | None = None,
 ) -> Iterator[Chunk]:
     """What the backend is given, in order; a chunk takes about a second where that keeps all threads busy.
@@ -101,6 +103,7 @@ def chunks(
     """
     check_shape(steps, record_every, dtype, backend, schedule)
     rule, checked, seeds = columns(optimizer, hyper, seed)
+    shown = shows.check(instruments, rule, problem)
     arithmetic, kept = precision(dtype, storage)
     if x0 is not None:
         x0 = np.broadcast_to(np.asarray(x0, dtype=np.float64), (len(seeds), problem.dim))
@@ -119,6 +122,7 @@ def chunks(
             record_every,
             arithmetic,
             kept,
+            shown,
             None if x0 is None else x0[part],
             tick and partial(tick, part.stop - part.start),
         )
@@ -159,6 +163,7 @@ def simulate(
     x0: Any = None,
     schedule: str = "constant",
     storage: Mapping[str, str | None] | None = None,
+    instruments: str | Sequence[str] = (),
 ) -> Results:
     """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
 
@@ -178,6 +183,8 @@ def simulate(
         schedule: of lr: one of `schedules.SCHEDULES`.
         storage: formats that differ from dtype, as in {"state": "bfloat16", "rounding": "stochastic"}; the fields are
             those of `precision.Storage`.
+        instruments: what to show besides the loss: names in `adamx.instruments`, such as "grad_norm" or "sharpness".
+            Their curves are in `Results.curves`.
 
     Returns:
         Results; a run that diverges is a result like any other.
@@ -194,4 +201,6 @@ def simulate(
     if isinstance(problem, str):
         problem = problems.problem(problem, problem_args)
     options = {"record_every": record_every, "seed": seed, "dtype": dtype, "backend": backend, "schedule": schedule}
-    return concatenate(stream(optimizer, problem, hyper, steps, storage=storage, x0=x0, **options))
+    return concatenate(
+        stream(optimizer, problem, hyper, steps, storage=storage, x0=x0, instruments=instruments, **options)
+    )

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from adamx import axes, engine
+from adamx import axes, engine, instruments
+from adamx.optimizer import rule
 from adamx.problem import Problem, whole
 from adamx.registry import InputError
 from adamx.results import Results
@@ -28,6 +29,7 @@ class Launch:
         steps, record_every: whole numbers >= 1.
         dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
             that numbers are kept in (as for `engine.precision`).
+        instruments: what is shown besides the loss.
         config: the resolved configuration; a swept value stands there as it was typed.
     """
 
@@ -42,6 +44,7 @@ class Launch:
     backend: str
     schedule: str
     storage: dict[str, str | None]
+    instruments: str | Sequence[str]
     config: dict[str, Any]
 
     def __len__(self) -> int:
@@ -53,8 +56,12 @@ class Launch:
     @property
     def arguments(self) -> dict[str, Any]:
         """Of `engine.stream`, but for the problem."""
-        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule", "storage")
+        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
         return {**{name: getattr(self, name) for name in names}, "hyper": {**self.hyper, "seed": self.seeds}}
+
+    def check(self, problem: Problem) -> None:
+        """Raise InputError unless the instruments can look at this optimizer on this problem."""
+        instruments.check(self.instruments, rule(self.optimizer), problem)
 
     def stream(self, problem: Problem, tick: Callable[[int, int], None] | None = None) -> Iterator[Results]:
         """Finished chunks of runs, from the engine."""
@@ -93,6 +100,7 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
         dtype=config["dtype"],
         schedule=config["schedule"],
         storage=config["storage"],
+        instruments=config["instruments"],
         config=config,
     )
 

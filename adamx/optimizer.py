@@ -20,6 +20,10 @@ A rule that looks across coordinates (a trust ratio, clipping by RMS) has a seco
                                             all coordinates) and handed to the update
     update(x, g, state, h, now, mean) -> x, state
 
+A rule that divides by a root of its second moment can say so to the instruments (`adamx.instruments`):
+
+    preconditioner(state, h, clock) -> sqrt(v_hat), lr / (sqrt(v_hat) + eps)     after the update, where eps stands
+
 Nothing else knows the names of rules; a new file is picked up by the sweep and by every contract test.
 """
 
@@ -64,6 +68,7 @@ class Rule:
     update: Callable[..., Any]
     Pool: Any
     pool: Callable[..., Any] | None
+    preconditioner: Callable[..., Any] | None
     doc: str
 
     @property
@@ -103,6 +108,7 @@ def _rule(name: str, module: Any) -> Rule:
         update=module.update,
         Pool=getattr(module, "Pool", Nothing),
         pool=getattr(module, "pool", None),
+        preconditioner=getattr(module, "preconditioner", None),
         doc=module.__doc__ or "",
     )
 

@@ -5,15 +5,18 @@ A `portable` function stays ordinary Python (the oracle in tests) and is inlined
 Numbers take the type of the data. Numba reads `1 - beta1` with a float32 beta1 as float64 arithmetic, so
 `specialise(fn, "float32")` compiles a copy of fn in which every number literal, math constant and float global is a
 float32, and so are those of the portable functions that fn calls; float(n) converts to float32. Left alone are whole
-exponents (x**2), subscripts (x[0]) and shifts (n >> 8).
+exponents (x**2), subscripts (x[0]) and shifts (n >> 8). In a complex type, for derivatives by the complex step, math
+stands for cmath and abs changes the sign where the real part is negative.
 """
 
 from __future__ import annotations
 
 import ast
+import cmath
 import hashlib
 import inspect
 import itertools
+import math
 import textwrap
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -32,6 +35,12 @@ def portable(fn: F) -> F:
     """Mark a function on scalars and tuples as compilable by every backend; it stays plain Python."""
     fn.__portable__ = True  # type: ignore[attr-defined]
     return register_jitable(fn)
+
+
+@portable
+def analytic_abs(z):
+    """|x| continued to complex numbers, so that its derivative by the complex step is the sign of x."""
+    return -z if z.real < 0 else z
 
 
 class _TypedNumbers(ast.NodeTransformer):
@@ -83,8 +92,13 @@ def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
     ast.fix_missing_locations(tree)
     ast.increment_lineno(tree, fn.__code__.co_firstlineno - 1)
     namespace: dict[str, Any] = {"__name__": fn.__module__, "_real": real}
+    complex_step = issubclass(real, np.complexfloating)
+    if complex_step:
+        namespace["abs"] = analytic_abs
     for name, value in _reads(fn):
-        if getattr(value, "__portable__", False):
+        if complex_step and value is math:
+            value = cmath
+        elif getattr(value, "__portable__", False):
             value = specialise(value, dtype)
         elif type(value) is float:
             value = real(value)

@@ -10,8 +10,10 @@ or, for a sum of equal terms in any number of coordinates, with `start` and `min
 
     term(x, p) -> f, df/dx           each field of Params may then be a list, one number a coordinate
 
-`target` is the gap above the minimum that counts as reached (1e-6 where absent). All landscapes take `noise`, the
-standard deviation of normal noise added to each gradient coordinate, and `x0`.
+`target` is the gap above the minimum that counts as reached (1e-6 where absent); `minimizers` the known points of least
+value (for a term: of one coordinate), or a function of the Params; `bounds`, (low, high), an interval that every coordinate is projected on after each
+step. A function with a third argument, value_and_grad(x, p, t), is another one at every step t = 1, 2, ... (online
+learning). All landscapes take `noise`, the standard deviation of normal noise added to each gradient coordinate, and `x0`.
 
 A task is a file with `build(...) -> Task`; its arguments are the problem's settings.
 """
@@ -51,10 +53,17 @@ class Landscape:
     separable: bool
     noise: float
     criteria: Criteria
+    minimizers: np.ndarray
+    bounds: tuple[float, float] | None
 
     @property
     def dim(self) -> int:
         return len(self.start)
+
+    @property
+    def online(self) -> bool:
+        """Whether the function is another one at every step."""
+        return len(inspect.signature(self.function).parameters) == 3
 
 
 @dataclass(frozen=True)
@@ -160,7 +169,8 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
     width = dim if separable else 1
     params = np.array([np.broadcast_to(v, width) for v in fields.values()]).reshape(len(fields), width)
     function = module.term if separable else module.value_and_grad
-    _try(name, function, start, Params(*map(float, params[:, 0])), separable)
+    constants = Params(*map(float, params[:, 0]))
+    _try(name, function, start, constants, separable)
     return Landscape(
         name=name,
         settings=values,
@@ -173,7 +183,16 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         separable=separable,
         noise=float(numbers["noise"][0]),
         criteria=Criteria(float(numbers["target"][0])),
+        minimizers=_minimizers(module, constants, separable, dim),
+        bounds=getattr(module, "bounds", None),
     )
+
+
+def _minimizers(module: Any, p: Any, separable: bool, dim: int) -> np.ndarray:
+    """(points, coordinates) the known points of least value; a term's are of each coordinate."""
+    points = getattr(module, "minimizers", ())
+    points = points(p) if callable(points) else points
+    return np.array([np.broadcast_to(p, dim) for p in points] if separable else points, float).reshape(len(points), dim)
 
 
 def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any, separable: bool) -> None:
@@ -181,8 +200,9 @@ def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any
     if not getattr(function, "__portable__", False):
         raise InputError(f"problem {name!r}: {function.__name__} needs the decorator @portable (adamx.portable)")
     x = tuple(map(float, start))
+    time = (1.0,) * (len(inspect.signature(function).parameters) == 3)
     try:
-        value, g = function(x[0] if separable else x, params)
+        value, g = function(x[0] if separable else x, params, *time)
         slopes = (g,) if separable else tuple(g)
         numbers = [float(v) for v in (value, *slopes)]
     except Exception as error:  # the user's own code: anything may come

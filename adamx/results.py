@@ -111,6 +111,8 @@ class Results:
                 "reached_step": step("reached_step"),
                 "popped": self.figures["popped"] > 0,
                 "diverged_step": step("diverged_step"),
+                **{name: self.figures[name] for name in ("crossings", "late_crossings") if name in self.figures},
+                **({"first_crossing_step": step("first_crossing_step")} if "crossings" in self.figures else {}),
                 "regime": pd.Categorical(self.regime),
             }
         )

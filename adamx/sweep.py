@@ -107,6 +107,8 @@ def run(launches: Sequence[Launch], overrides: Sequence[str]) -> None:
 
     console, config = Console(), launches[0].config
     problems = [problem(launch.problem, launch.problem_args) for launch in launches]
+    for launch, its_problem in zip(launches, problems, strict=True):
+        launch.check(its_problem)
     _set_threads(config["backend"])
     whole("record.limit", config["record"]["limit"], 1)
     select([], config["record"]["children"])  # an unknown mode is said now

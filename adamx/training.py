@@ -8,7 +8,8 @@ from typing import Any
 import numba
 import numpy as np
 
-from adamx import precision, regimes
+from adamx import instruments, precision, regimes
+from adamx.instruments import Seen
 from adamx.lanes import Layout, with_lr
 from adamx.network import network
 from adamx.optimizer import Rule
@@ -16,6 +17,7 @@ from adamx.portable import cached, digest, generate, portable, rows, specialise
 from adamx.precision import Storage, keeper
 from adamx.regimes import Criteria
 from adamx.schedules import SCHEDULES
+from adamx.sharpness import of_task
 
 
 def _moves(rule: Rule, dtype: str, storage: Storage) -> Any:
@@ -72,8 +74,25 @@ def _moves(rule: Rule, dtype: str, storage: Storage) -> Any:
     return pooled_moves
 
 
+def _see(rule: Rule, dtype: str) -> Any:
+    """f(memory, clock, h, root, rate): root and rate become those of all parameters."""
+    if not rule.preconditioner:
+        return portable(lambda memory, clock, h, root, rate: None)
+    scale = specialise(rule.preconditioner, dtype)
+    load, _, _ = rows(rule.State, 0)
+
+    @portable
+    def see(memory, clock, h, root, rate):
+        for i in range(len(root)):
+            root[i], rate[i] = scale(load(memory, i), h, clock)
+
+    return see
+
+
 @cache
-def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -> tuple[Layout, Any]:
+def kernel_for(
+    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...]
+) -> tuple[Layout, Any]:
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and the kernel."""
     real: Any = np.dtype(dtype).type
     layout = Layout(rule, 0, schedule is not None)
@@ -90,11 +109,16 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -
     load_schedule, scaled = layout.load_schedule, with_lr(rule)
     factor = specialise(SCHEDULES[schedule or "constant"], dtype)
     scheduled = schedule is not None
+    names = instruments.curves(shown, 0)
+    measure, measured = instruments.measure(shown, 0, dtype), bool(names)
+    see, limit_of, eps_of = _see(rule, dtype), instruments.limit_of(rule, dtype), instruments.eps_of(rule)
+    sharp, SHARP = "sharpness" in shown, len(names) - 1
+    sharpness = of_task(dtype)
 
     @portable
     def train(
         run, carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, t0, t1, steps, tail, every, curves,
+        criteria, minimizers, t0, t1, steps, tail, every, curves, probe, out,
     ):  # fmt: skip
         """One run from step t0 up to t1."""
         size = x.shape[1]
@@ -104,6 +128,8 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -
         capacity = max(drawn, min(n, 256))
         acts, slopes = np.empty(capacity * units, real), np.empty(capacity * units, real)
         y, g = np.empty(drawn, real), np.empty(size, real)
+        before, root, rate = np.empty((3, size if measured else 0), real)
+        spare = np.empty((4, size if sharp else 0), real)
         point, step, memory = x[run], moved[run], state[run]
         seed = seeds[run]
         c = load_criteria(criteria, 0)
@@ -129,7 +155,8 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -
             f, m = track(t, gap, slope, t >= tail, load_figures(carry, run), load_marks(marks, run), c)
             store_figures(carry, run, f)
             store_marks(marks, run, m)
-            if t % every == 0 or t == steps:
+            recorded = t % every == 0 or t == steps
+            if recorded:
                 record = (t + every - 1) // every
                 curves[0, record, run], curves[1, record, run] = score(
                     kind, point, widths, data, labels, acts, slopes, capacity
@@ -137,22 +164,38 @@ def kernel_for(rule: Rule, dtype: str, schedule: str | None, storage: Storage) -
                 curves[2, record, run], curves[3, record, run] = score(
                     kind, point, widths, val_data, val_labels, acts, slopes, capacity
                 )
-            if t < steps:
+            if t < steps or measured:
                 h = load_hyper(carry, run)
                 if scheduled:
                     h = scaled(h, factor(real(t + 1), real(steps), load_schedule(carry, run)))
                 clock, now = per_step(real(t + 1), load_clock(carry, run), h)
                 store_clock(carry, run, clock)
+                if measured and recorded:
+                    before[:] = point
                 move_all(point, g, memory, step, widths, h, now, seed, t)
+                if measured and recorded:
+                    see(memory, clock, h, root, rate)
+                    seen = Seen(before, g, step, root, rate, minimizers, h.lr, eps_of(h), limit_of(h))
+                    measure(seen, out, record, run)
+                    if sharp:
+                        out[SHARP, record, run] = (
+                            sharpness(
+                                kind, before, widths, rate, probe[run], seed, data, labels, acts, slopes, capacity,
+                                spare,
+                            )
+                            / h.lr
+                        )  # fmt: skip
+                if t == steps:  # that step was only looked at
+                    point[:] = before
 
     def kernel(
         carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, t0, t1, steps, tail, every, curves,
+        criteria, minimizers, t0, t1, steps, tail, every, curves, probe, out,
     ):  # fmt: skip
         for run in numba.prange(len(seeds)):
             train(
                 run, carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind,
-                batch, criteria, t0, t1, steps, tail, every, curves,
+                batch, criteria, minimizers, t0, t1, steps, tail, every, curves, probe, out,
             )  # fmt: skip
 
     name = f"{rule.name}_task_{dtype}_{schedule}_{storage.params}"

@@ -50,13 +50,14 @@ def landscape(optimizer, p, hyper, steps, seed=0, schedule=None):
     columns = [p.Params(*map(float, p.params[:, j])) for j in range(p.params.shape[1])]
     losses, slopes = [], []
     for t in range(steps + 1):
+        time = (t + 1.0,) * p.online
         if p.separable:
-            terms = [p.function(xi, columns[i if len(columns) > 1 else 0]) for i, xi in enumerate(x)]
+            terms = [p.function(xi, columns[i if len(columns) > 1 else 0], *time) for i, xi in enumerate(x)]
             value, g = terms[0][0], [term[1] for term in terms]
             for term in terms[1:]:
                 value = value + term[0]
         else:
-            value, g = p.function(x, columns[0])
+            value, g = p.function(x, columns[0], *time)
         if p.noise:
             g = [gi + p.noise * rng.gaussian(*rng.bits(seed, rng.NOISE, t, i)) for i, gi in enumerate(g)]
         losses.append(value)
@@ -69,6 +70,8 @@ def landscape(optimizer, p, hyper, steps, seed=0, schedule=None):
         h_t = at(h, schedule, t + 1, steps)
         clock, now = r.per_step(t + 1.0, clock, h_t)
         pairs = updates(r, x, g, states, h_t, now)
+        if p.bounds:
+            pairs = [(min(max(new, p.bounds[0]), p.bounds[1]), s) for new, s in pairs]
         moved = tuple(new - old for (new, _), old in zip(pairs, x, strict=True))
         x, states = tuple(new for new, _ in pairs), [s for _, s in pairs]
     return np.array(losses), np.array(x), figures_of([v - p.minimum for v in losses], slopes, p.criteria)

@@ -12,7 +12,7 @@ ROOT = Path(adamx.__file__).parent
 # A module may import those that stand before it; a name ending in a dot is a package, and its files one another.
 ORDER = (
     "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results problem datasets "
-    "network problems. lanes training cpu engine launch children writer store record analysis. estimate progress "
+    "network problems. instruments sharpness lanes training cpu engine launch children writer store record analysis. estimate progress "
     "sweep _hydra."
 ).split(" ")
 ONLY_IN = {

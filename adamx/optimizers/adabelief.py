@@ -34,3 +34,9 @@ def update(x, g, state, h, now):
     m = h.beta1 * state.m + (1 - h.beta1) * g
     v = h.beta2 * state.v + (1 - h.beta2) * (g - m) * (g - m) + h.eps_root
     return x - now.lr * m / (math.sqrt(v) + now.eps), State(m, v)
+
+
+@portable
+def preconditioner(state, h, clock):
+    root = math.sqrt(state.v / (1 - h.bias_correction * clock.beta2_t))
+    return root, h.lr / (root + h.eps)

@@ -45,3 +45,9 @@ def per_step(t, clock, h):
 def update(x, g, state, h, now):
     v = state.v + g * g
     return x - now.lr * g / (math.sqrt(v + h.eps_root) + h.eps), State(v)
+
+
+@portable
+def preconditioner(state, h, clock):
+    root = math.sqrt(state.v)
+    return root, h.lr / (math.sqrt(state.v + h.eps_root) + h.eps)

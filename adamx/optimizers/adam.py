@@ -60,3 +60,9 @@ def moments(g, m, v, h):
 def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     return x - now.lr * m / (math.sqrt(v + now.eps_root) + now.eps), State(m, v)
+
+
+@portable
+def preconditioner(state, h, clock):
+    v_hat = state.v / (1 - h.bias_correction * clock.beta2_t)
+    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)

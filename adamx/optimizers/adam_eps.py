@@ -54,3 +54,11 @@ def update(x, g, state, h, now):
     v = v + h.eps_added
     root = math.sqrt(v + now.eps_root)
     return x - now.lr * m / ((now.eps_floor if root < now.eps_floor else root) + now.eps), State(m, v)
+
+
+@portable
+def preconditioner(state, h, clock):
+    v_hat = state.v / (1 - clock.beta2_t)
+    root = math.sqrt(v_hat + h.eps_root)
+    eps = h.eps + h.eps_hat / math.sqrt(1 - clock.beta2_t)
+    return math.sqrt(v_hat), h.lr / ((h.eps_floor if root < h.eps_floor else root) + eps)

@@ -29,3 +29,9 @@ def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     u = v if v > state.u else state.u
     return x - now.lr * m / (math.sqrt(u + now.eps_root) + now.eps), State(m, v, u)
+
+
+@portable
+def preconditioner(state, h, clock):
+    v_hat = state.u / (1 - h.bias_correction * clock.beta2_t)
+    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)

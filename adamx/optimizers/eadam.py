@@ -41,3 +41,9 @@ def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     v = v + h.eps
     return x - now.lr * m / math.sqrt(v), State(m, v)
+
+
+@portable
+def preconditioner(state, h, clock):
+    root = math.sqrt(state.v / (1 - clock.beta2_t))
+    return root, h.lr / root

@@ -38,3 +38,10 @@ def update(x, g, state, h, now):
     centred = v - h.centered * a * a  # rounding may take it below 0
     b = h.momentum * state.b + g / (math.sqrt(centred if centred > 0 else 0) + h.eps)
     return x - h.lr * b, State(v, a, b)
+
+
+@portable
+def preconditioner(state, h, clock):
+    centred = state.v - h.centered * state.a * state.a
+    root = math.sqrt(centred if centred > 0 else 0)
+    return root, h.lr / (root + h.eps)

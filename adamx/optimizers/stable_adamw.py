@@ -58,3 +58,9 @@ def update(x, g, state, h, now, mean):
     m, v = moments(g, state.m, state.v, h)
     lr = h.lr / max(math.sqrt(mean.lag), 1)
     return x - lr * direction(x, m, v, h, now), State(m, v)
+
+
+@portable
+def preconditioner(state, h, clock):
+    root = math.sqrt(state.v / (1 - clock.beta2_t))
+    return root, h.lr / (root + h.eps)

@@ -13,10 +13,10 @@ no bias (bias_correction=false).
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, per_step
+from adamx.optimizers.adam import Clock, State, per_step, preconditioner
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "initial_state", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "initial_state", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("optax.scale_by_yogi(mu=0)",)

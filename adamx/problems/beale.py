@@ -4,6 +4,7 @@ from adamx.portable import portable
 
 start = (1.0, 1.0)
 minimum = 0.0
+minimizers = ((3.0, 0.5),)
 
 
 @portable

@@ -17,6 +17,7 @@ class Params(NamedTuple):
 
 start = (1.0, 10.0)
 minimum = 0.0
+minimizers = ((0.0, 0.0),)
 
 
 @portable

@@ -11,6 +11,7 @@ class Params(NamedTuple):
 
 start = 1.0
 minimum = 0.0
+minimizers = (0.0,)
 
 
 @portable

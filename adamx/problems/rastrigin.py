@@ -15,6 +15,7 @@ class Params(NamedTuple):
 
 start = (2.6, -3.4)
 minimum = 0.0
+minimizers = (0.0,)
 
 
 @portable

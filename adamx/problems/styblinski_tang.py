@@ -7,6 +7,7 @@ from adamx.portable import portable
 
 start = (-0.5, 1.0)
 minimum = -39.16616570377142
+minimizers = (-2.903534027771177,)
 
 
 @portable

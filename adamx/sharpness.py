@@ -1,0 +1,149 @@
+"""Preconditioned sharpness: the largest eigenvalue of R^1/2 H R^1/2, with R the effective rates and H the Hessian.
+
+Adam with frozen R is stable on a quadratic if it is below 2 (1 + beta1) / (1 - beta1) (Cohen et al. 2022, arXiv
+2207.14484). Divided by lr it is the eigenvalue of P^-1 H that `instruments` records.
+
+For landscapes it is exact: a column of H is the imaginary part of the gradient at x + i h e_j over h (the complex step;
+Squire & Trapp 1998, SIAM Rev. 40(1)), which cancels nothing, so h can be far below rounding. For tasks H is never
+formed: power iteration on products H d, which are central differences of the gradient over all training rows.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+
+from adamx import rng
+from adamx.network import network
+from adamx.portable import generate, portable, rows, specialise
+
+H = 1e-30  # of the complex step: h and its square are numbers in float32, too
+SWEEPS = 12  # of Jacobi's method: its convergence is quadratic
+PRODUCTS = 100  # at most, of power iteration
+STILL = 1e-3  # relative change between two products that ends it
+PROBE = 6  # the random stream of its first direction
+
+
+@portable
+def largest_eigenvalue(m):
+    """Of a symmetric matrix (n, n), which is overwritten. Jacobi 1846; Golub & Van Loan, Matrix Computations, 8.5."""
+    n = len(m)
+    for _ in range(SWEEPS):
+        for p in range(n):
+            for q in range(p + 1, n):
+                scale = abs(m[p, p]) + abs(m[q, q])
+                if scale + abs(m[p, q]) > scale:
+                    theta = (m[q, q] - m[p, p]) / (2 * m[p, q])
+                    t = math.copysign(1, theta) / (abs(theta) + math.sqrt(theta * theta + 1))
+                    c = 1 / math.sqrt(t * t + 1)
+                    s = t * c
+                    for k in range(n):
+                        m[k, p], m[k, q] = c * m[k, p] - s * m[k, q], s * m[k, p] + c * m[k, q]
+                    for k in range(n):
+                        m[p, k], m[q, k] = c * m[p, k] - s * m[q, k], s * m[p, k] + c * m[q, k]
+    most = m[0, 0]
+    for p in range(1, n):
+        most = max(most, m[p, p])
+    return most
+
+
+def of_landscape(function: Any, Params: Any, dim: int, separable: bool, online: bool, dtype: str) -> Callable[..., Any]:
+    """f(a, l, rate, params, t, scratch): at lane l's point, rows of a; scratch is (dim, dim).
+
+    rate is a tuple (dim,), the effective rates at lane l.
+    """
+    complex_type = "complex64" if dtype == "float32" else "complex128"
+    real: Any = np.dtype(dtype).type
+    fn, largest = specialise(function, complex_type), specialise(largest_eigenvalue, dtype)
+    load, _, _ = rows(Params, 0)
+    t = ", t" if online else ""
+    namespace = {"fn": fn, "load": load, "largest": largest, "ih": np.dtype(complex_type).type(1j * H), "h": real(H)}
+    lines = []
+    if separable:
+        for i in range(dim):
+            column = f"{i} if params.shape[1] > 1 else 0"
+            lines.append(f"    s{i} = rate[{i}] * (fn(a[{i}, l] + ih, load(params, {column}){t})[1].imag / h)")
+        result = "s0"
+        for i in range(1, dim):
+            result = f"max({result}, s{i})"
+    else:
+        for j in range(dim):
+            xs = "".join(f"a[{i}, l]{' + ih' if i == j else ''}, " for i in range(dim))
+            lines.append(f"    _, g = fn(({xs}), load(params, 0){t})")
+            lines += [f"    m[{i}, {j}] = math.sqrt(rate[{i}] * rate[{j}]) * (g[{i}].imag / h)" for i in range(dim)]
+        result, namespace["math"] = "largest(m)", math
+    source = "def sharpness(a, l, rate, params, t, m):\n" + "\n".join(lines) + f"\n    return {result}\n"
+    return generate(source, **namespace)
+
+
+@cache
+def of_task(dtype: str) -> Callable[..., Any]:
+    """f(kind, x, widths, rate, probe, seed, data, labels, acts, slopes, capacity, spare) of one run.
+
+    probe (coordinates,) is the last direction found, zeros at first; spare is (4, coordinates).
+    """
+    real: Any = np.dtype(dtype).type
+    _, _, forward, loss_of, backward, _ = network(dtype)
+    gaussian = specialise(rng.gaussian, dtype)
+    zero, one, two, still = real(0), real(1), real(2), real(STILL)
+    reach = real(np.finfo(real).eps ** (1 / 3))  # where rounding and curvature of the gradient spoil a difference least
+
+    @portable
+    def gradient(kind, x, widths, data, labels, acts, slopes, capacity, g, part):
+        """g becomes the gradient over all rows at x."""
+        n, features = data.shape
+        g[:] = zero
+        for r0 in range(0, n, capacity):
+            count = min(capacity, n - r0)
+            for r in range(count):
+                for j in range(features):
+                    acts[r * features + j] = data[r0 + r, j]
+            z = forward(x, widths, acts, count)
+            top = count * (widths.sum() - z.shape[1])
+            loss_of(kind, z, labels[r0 : r0 + count], slopes[top : top + z.size].reshape(z.shape))
+            backward(x, widths, acts, slopes, count, part)
+            for i in range(len(g)):
+                g[i] += part[i] * (real(count) / real(n))
+
+    @portable
+    def sharpness(kind, x, widths, rate, probe, seed, data, labels, acts, slopes, capacity, spare):
+        near, ahead, behind, part = spare[0], spare[1], spare[2], spare[3]
+        size = zero
+        for i in range(len(x)):
+            size += probe[i] * probe[i]
+        if not size > zero:  # the first time, or after a run that is not finite
+            for i in range(len(x)):
+                u, w = rng.bits(seed, PROBE, 0, i)
+                probe[i] = gaussian(u, w)
+        value = zero
+        for _ in range(PRODUCTS):
+            norm, long, wide = zero, zero, zero
+            for i in range(len(x)):
+                norm += probe[i] * probe[i]
+            for i in range(len(x)):
+                probe[i] /= math.sqrt(norm)
+                long += rate[i] * probe[i] * probe[i]
+                wide += x[i] * x[i]
+            r = reach * (one + math.sqrt(wide)) / math.sqrt(long)
+            for i in range(len(x)):
+                near[i] = x[i] + r * math.sqrt(rate[i]) * probe[i]
+            gradient(kind, near, widths, data, labels, acts, slopes, capacity, ahead, part)
+            for i in range(len(x)):
+                near[i] = x[i] - r * math.sqrt(rate[i]) * probe[i]
+            gradient(kind, near, widths, data, labels, acts, slopes, capacity, behind, part)
+            before, value = value, zero
+            for i in range(len(x)):
+                product = math.sqrt(rate[i]) * (ahead[i] - behind[i]) / (two * r)
+                value += probe[i] * product
+                near[i] = product
+            for i in range(len(x)):
+                probe[i] = near[i]
+            if not abs(value - before) > still * abs(value):
+                break
+        return value
+
+    return sharpness

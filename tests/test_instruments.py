@@ -1,0 +1,218 @@
+"""Instruments against NumPy: what they show of a run is what the run did, and looking changes nothing."""
+
+import importlib
+import math
+
+import naive
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import adamx
+from adamx import instruments
+from adamx.instruments import quantile
+from adamx.optimizer import optimizers, rule
+from adamx.portable import specialise
+from adamx.problem import problem, problems
+from adamx.registry import InputError
+from adamx.sharpness import H, largest_eigenvalue
+
+EVERY = tuple(instruments.CURVES)
+OF_TASKS = tuple(name for name in EVERY if name not in instruments.OF_LANDSCAPES)
+LANDSCAPES = [n for n in problems() if not hasattr(importlib.import_module(f"adamx.problems.{n}"), "build")]
+HYPER = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "eps": 1.0}
+
+
+def slopes(p, x):
+    """The gradient of a landscape at x, which may be complex."""
+    fn = p.function if np.isrealobj(x) else specialise(p.function, "complex128")
+    columns = [p.Params(*map(float, p.params[:, j])) for j in range(p.params.shape[1])]
+    if not p.separable:
+        return np.array(fn(tuple(x), columns[0])[1])
+    return np.array([fn(xi, columns[i % len(columns)])[1] for i, xi in enumerate(x)])
+
+
+def hessian(p, x):
+    """By central differences with Richardson's extrapolation."""
+    columns = []
+    for i in range(p.dim):
+        e = np.eye(p.dim)[i]
+        wide, narrow = ((slopes(p, x + h * e) - slopes(p, x - h * e)) / (2 * h) for h in (2e-3, 1e-3))
+        columns.append((4 * narrow - wide) / 3)
+    return np.array(columns)
+
+
+@pytest.fixture(scope="module")
+def watched():
+    """A run of Adam on Rosenbrock's valley with everything recorded at every step."""
+    return adamx.simulate("adam", "rosenbrock", HYPER, 60, instruments=EVERY)
+
+
+def test_the_path_is_the_runs(watched):
+    losses, end, _ = naive.landscape("adam", problem("rosenbrock"), HYPER, 60)
+    path = np.array([watched.curves["x0"][:, 0], watched.curves["x1"][:, 0]]).T
+    assert np.array_equal(path[-1], end)
+    p = problem("rosenbrock")
+    assert np.array_equal([p.function(tuple(x), p.Params())[0] for x in path.tolist()], losses)
+
+
+def test_each_curve_says_of_the_path_what_it_claims(watched):
+    p, lr = problem("rosenbrock"), HYPER["lr"]
+    path = np.array([watched.curves["x0"][:, 0], watched.curves["x1"][:, 0]]).T
+    g = np.array([slopes(p, x) for x in path])
+    v = np.zeros(2)
+    v_hat = []
+    for t, gt in enumerate(g, 1):
+        v = HYPER["beta2"] * v + (1 - HYPER["beta2"]) * gt * gt
+        v_hat.append(v / (1 - HYPER["beta2"] ** t))
+    root = np.sqrt(v_hat)
+    rate = lr / (root + HYPER["eps"])
+    move = np.diff(path, axis=0)
+    limit = (2 + 2 * 0.8) / (0.2 * lr)
+    sharpness = []
+    for x, r in zip(path, rate, strict=True):
+        scale = np.sqrt(r / lr)
+        sharpness.append(np.linalg.eigvalsh(scale[:, None] * hessian(p, x) * scale)[-1])
+    expected = {
+        "grad_norm": np.linalg.norm(g, axis=1),
+        "update_rms": np.sqrt((move**2).mean(axis=1)),
+        "largest_step": np.abs(move).max(axis=1) / lr,
+        "below_eps": (root < HYPER["eps"]).mean(axis=1),
+        "effective_lr_10": rate.min(axis=1),
+        "effective_lr_50": rate.min(axis=1),
+        "effective_lr_90": rate.max(axis=1),
+        "lag": np.sqrt((g * g / np.maximum(root**2, HYPER["eps"] ** 2)).mean(axis=1)),
+        "distance": np.linalg.norm(path - [1, 1], axis=1),
+        "sharpness": np.array(sharpness),
+        "sharpness_limit": np.full(61, limit),
+    }
+    assert {"x0", "x1", *expected} == set(watched.curves)
+    for name, curve in expected.items():
+        assert np.allclose(watched.curves[name][: len(curve), 0], curve, rtol=1e-9), name
+    over = np.array(sharpness)[:-1] >= limit
+    ups = 1 + np.flatnonzero(over[1:] & ~over[:-1])
+    assert watched.figures["crossings"][0] == len(ups)
+    assert watched.figures["late_crossings"][0] == (ups >= 30).sum()
+    assert watched.figures["first_crossing_step"][0] == (ups[0] if len(ups) else -1)
+
+
+def test_crossings_come_at_the_steps_that_the_literature_has():
+    """Claim 8: Bai et al. 2025, arXiv 2506.04805."""
+    grid = adamx.grid(lr=[0.01, 0.05, 0.1, 0.15, 0.3], beta2=0.99)
+    r = adamx.simulate("adam", "quadratic", grid, 2000, 2000, problem_args={"curvature": 1}, instruments="crossings")
+    assert r.figures["first_crossing_step"].tolist() == [1578, 1072, 887, 789, 637]
+    assert (r.figures["late_crossings"] >= 1).all()
+    assert (r.table["first_crossing_step"] == r.figures["first_crossing_step"]).all()
+
+
+def test_looking_changes_nothing(watched):
+    blind = adamx.simulate("adam", "rosenbrock", HYPER, 60)
+    assert np.array_equal(watched.loss, blind.loss) and np.array_equal(watched.x, blind.x)
+    assert all(np.array_equal(watched.figures[name], blind.figures[name]) for name in blind.figures)
+    assert not blind.curves
+
+
+@pytest.fixture(scope="module")
+def least_squares():
+    return problem("diabetes_squares", {"batch": 16})
+
+
+def test_tasks(least_squares):
+    """The sharpness is of all rows, whatever the batch; the last record's step is looked at and not made."""
+    grid = {"lr": [0.01, 0.1], "eps": 1e-3}
+    seen = adamx.simulate("adam", least_squares, grid, 40, 10, instruments=OF_TASKS)
+    blind = adamx.simulate("adam", least_squares, grid, 40, 10)
+    assert np.array_equal(seen.loss, blind.loss) and np.array_equal(seen.x, blind.x)
+    inputs = np.column_stack([least_squares.x, np.ones(len(least_squares.x))])
+    curvature = inputs.T @ inputs / len(inputs)
+    one = adamx.simulate("adam", least_squares, {**grid, "eps": 1e8}, 10, 10, instruments=["sharpness", "effective_lr"])
+    for run in range(2):  # with this eps every coordinate has the same rate
+        rate = one.curves["effective_lr_50"][-1, run]
+        expected = np.linalg.eigvalsh(curvature)[-1] * rate / grid["lr"][run]
+        assert one.curves["sharpness"][-1, run] == pytest.approx(expected, rel=0.01)
+    assert np.allclose(seen.curves["largest_step"][0], 1, rtol=1e-2)
+    assert ((seen.curves["below_eps"] >= 0) & (seen.curves["below_eps"] <= 1)).all()
+    assert (seen.curves["effective_lr_10"] <= seen.curves["effective_lr_90"]).all()
+
+
+@pytest.mark.parametrize("name", LANDSCAPES)
+def test_the_complex_step_differentiates_every_landscape(name):
+    p = problem(name, {"x0": [0.7, -0.4]} if name in ("power", "quadratic") else {})
+    for x in np.random.default_rng(1).normal(size=(5, p.dim)):
+        exact = np.array([slopes(p, x + 1j * H * e).imag / H for e in np.eye(p.dim)])
+        assert np.allclose(exact, hessian(p, x), rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("name", LANDSCAPES)
+def test_minimizers_are_minima(name):
+    p = problem(name)
+    for x in p.minimizers:
+        assert np.allclose(slopes(p, x), 0, atol=1e-11)
+        assert (np.linalg.eigvalsh(hessian(p, x)) > -1e-9).all()
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=36))
+def test_largest_eigenvalue(numbers):
+    n = math.isqrt(len(numbers))
+    m = np.reshape(numbers[: n * n], (n, n))
+    m = m + m.T
+    assert largest_eigenvalue(m.copy()) == pytest.approx(
+        np.linalg.eigvalsh(m)[-1], rel=1e-9, abs=1e-9 * np.abs(m).max()
+    )
+
+
+@given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=60), st.sampled_from([0.1, 0.5, 0.9]))
+def test_quantile(values, share):
+    assert quantile(np.array(values), share) == np.quantile(values, share, method="inverted_cdf")
+
+
+def test_what_cannot_be_asked():
+    task, bowl = problem("digits_softmax"), problem("quadratic")
+    for chosen, name, p, words in [
+        ("sharpnes", "adam", bowl, "did you mean 'sharpness'"),
+        (["lag"], "lion", bowl, "needs an optimizer with a `preconditioner`"),
+        (["below_eps"], "sgd", bowl, "sgd has none"),
+        (["path"], "adam", task, "digits_softmax is a task"),
+        (["distance"], "adam", problem("saddle"), "saddle has none"),
+        (3, "adam", bowl, "unknown instrument '3'"),
+    ]:
+        with pytest.raises(InputError, match=words):
+            instruments.check(chosen, rule(name), p)
+    assert instruments.check(["lag", "grad_norm", "lag"], rule("adam"), task) == ("grad_norm", "lag")
+
+
+@pytest.mark.parametrize("name", [n for n in optimizers() if rule(n).preconditioner])
+def test_a_preconditioner_is_what_the_update_divides_by(name):
+    """From rest, where momentum is the gradient alone, the first move is rate times m_hat."""
+    r = rule(name)
+    h = r.Hyper(**{**r.defaults, "lr": 0.01, **{k: 0.3 for k in r.defaults if k == "eps"}})
+    h = h._replace(**{k: 0.0 for k in r.defaults if k == "weight_decay"})
+    clock, now = r.per_step(1.0, r.initial_clock(h), h)
+    g = 0.4
+    mean = (r.Pool(*r.pool(1.0, g, r.initial_state(h), h, now)),) if r.pool else ()
+    x, state = r.update(1.0, g, r.initial_state(h), h, now, *mean)
+    _, rate = r.preconditioner(state, h, clock)
+    assert 1.0 - x == pytest.approx(rate * g, rel=1e-12)
+
+
+ONLINE = """
+from adamx.portable import portable
+start = (0.5,)
+bounds = (-1.0, 1.0)
+@portable
+def value_and_grad(x, p, t):
+    slope = 3 if t % 3 == 1 else -1
+    return slope * x[0], (slope + 0 * x[0],)
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_function_may_change_with_the_step_and_the_point_be_kept_in_bounds(dtype, tmp_path):
+    (tmp_path / "online.py").write_text(ONLINE)
+    p = problem(str(tmp_path / "online.py"))
+    hyper = {"lr": 0.3, "beta1": 0.0, "beta2": 0.1}
+    r = adamx.simulate("adam", p, hyper, 50, dtype=dtype, instruments=["path"])
+    losses, _, _ = naive.landscape("adam", p, hyper, 50)
+    assert np.allclose(r.loss[:, 0], losses, rtol=1e-12 if dtype == "float64" else 1e-5)
+    assert r.curves["x0"].min() >= -1 and r.curves["x0"].max() == 1
