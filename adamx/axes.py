@@ -4,7 +4,8 @@
     lin:0.001:0.1:10      10 points, equal differences
     1-log:1e-4:1e-1:16    16 points with 1 - value in equal ratios: what a beta needs, from 0.9999 down to 0.9
 
-`grid` crosses axes; `sample` draws points from intervals on the same three scales.
+`grid` crosses axes; `sample` draws points from intervals on the same three scales, which `interval` reads from a text
+without a number of points, such as 1-log:1e-4:1.
 """
 
 from __future__ import annotations
@@ -70,18 +71,38 @@ def axis(text: str) -> np.ndarray | None:
     if len(parts) != 3:
         raise InputError(f"axis {text!r} needs {scale}:LOW:HIGH:POINTS")
     try:
-        low, high, points = float(parts[0]), float(parts[1]), int(parts[2])
+        points = int(parts[2])
     except ValueError:
-        raise InputError(f"axis {text!r}: LOW and HIGH must be numbers, POINTS a whole number") from None
-    try:
-        interval = Interval(low, high, scale)
-    except InputError as error:
-        raise InputError(f"axis {text!r} {error}") from None
+        raise InputError(f"axis {text!r}: POINTS must be a whole number") from None
+    between = _interval(text, scale, *parts[:2])
     if points < 1:
         raise InputError(f"axis {text!r} has no points")
     if points > MOST_RUNS:
         raise InputError(f"axis {text!r} has more than {MOST_RUNS:,} points")
-    return interval.at(np.linspace(0, 1, points))
+    return between.at(np.linspace(0, 1, points))
+
+
+def interval(typed: Any) -> Interval | None:
+    """The interval of a text such as "1-log:1e-4:1", or an Interval as it is; None for anything else.
+
+    Raises:
+        InputError: ends that are no numbers, reversed, or not above 0 on a logarithmic scale.
+    """
+    if isinstance(typed, Interval):
+        return typed
+    scale, *ends = typed.split(":") if isinstance(typed, str) else [""]
+    return _interval(typed, scale, *ends) if scale in SCALES and len(ends) == 2 else None
+
+
+def _interval(text: str, scale: str, low: str, high: str) -> Interval:
+    try:
+        ends = float(low), float(high)
+    except ValueError:
+        raise InputError(f"axis {text!r}: LOW and HIGH must be numbers") from None
+    try:
+        return Interval(*ends, scale)
+    except InputError as error:
+        raise InputError(f"axis {text!r} {error}") from None
 
 
 def values(name: str, typed: Any) -> np.ndarray:

@@ -4,10 +4,15 @@ A child has short parameters; its hyperparameters as metrics too, since MLflow c
 figures of `Results.table` as metrics; its curves at up to `POINTS` records. Infinities and NaN are never written (SQL
 stores keep them as 1.8e308 and 0, which wrecks an axis): a diverged run's curve ends at the last finite point, and its
 `regime` tag and `diverged_step` say the rest.
+
+MLflow's parallel coordinates, scatter and contour plots have linear axes only. So what spans `WIDE` is there as a
+logarithm too: `log10_lr` and the like of a swept hyperparameter, and the curve `log10_loss` (`log10_gap`, above the
+problem's minimum, where that is not 0). Nothing is written where there is no logarithm, as of a loss of exactly 0.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -20,6 +25,8 @@ from adamx.results import Results
 
 MODES = ("auto", "all", "top", "parent")
 POINTS = 100  # of a child's curve; log-spaced, so that early steps are seen as well as late ones
+LOG_POINTS = 50  # of its logarithm, which is for charts alone; fewer than twice as many
+WIDE = 100.0  # largest over smallest
 
 
 class Child(NamedTuple):
@@ -110,13 +117,18 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
     common = {**r.names, **r.settings}
     words = {k: text(v) for k, v in common.items()}
     columns = {k: v.tolist() for k, v in r.columns.items()}
-    numbers = r.table.drop(columns="regime").astype(float).replace([np.inf, -np.inf], np.nan)
+    logs = logarithms(r, swept)
+    table = r.table.drop(columns="regime").assign(**{name: log for name, log in logs.items() if log.ndim == 1})
+    numbers = table.astype(float).replace([np.inf, -np.inf], np.nan)
     figures = [(str(name), numbers[name].tolist()) for name in numbers]
     regimes = r.regime.tolist()
     at = points(r.steps)
     curves = [(name, _Curve(r.steps, curve, at)) for name, curve in {"loss": r.loss, **r.curves}.items()]
-    bare = ("problem", "dtype")
-    shown = [k for k in swept if k not in ("optimizer", "backend") and (k in columns or k in words)]
+    few = np.union1d(at[:: max(len(at) // LOG_POINTS, 1)], at[-1:])
+    curves += [(name, _Curve(r.steps, log, few)) for name, log in logs.items() if log.ndim == 2]
+    marks = digests(r)
+    bare = ("optimizer", "problem", "dtype")
+    shown = [k for k in swept if k != "backend" and (k in columns or k in words)]
     for i in range(len(r)):
         own = {k: v[i] for k, v in columns.items()}
         name = [words[k] if k in bare else f"{k}={own[k]:.4g}" if k in own else f"{k}={words[k]}" for k in shown]
@@ -124,7 +136,25 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
         for key, curve in curves:
             metrics += [(key, value, step) for step, value in curve.points(i)]
         params = {**words, **{k: text(v) for k, v in own.items()}}
-        yield Child(" ".join([r.optimizer, *name]), params, {**tags, "regime": regimes[i]}, metrics)
+        own_tags = {**tags, "regime": regimes[i], "curve_digest": marks[i]}
+        yield Child(" ".join(name) or r.optimizer, params, own_tags, metrics)
+
+
+def logarithms(results: Results, swept: Sequence[str]) -> dict[str, np.ndarray]:
+    """What spans `WIDE`, as logarithms: swept columns (runs,), such as log10_lr; the loss (records, runs), the last."""
+    r = results
+    logs = {f"log10_{name}": _log10(r.columns[name]) for name in swept if name in r.columns}
+    logs["log10_gap" if r.minimum else "log10_loss"] = _log10(r.loss - r.minimum, 1e-6 * abs(r.minimum))
+    return {name: log for name, log in logs.items() if log is not None}
+
+
+def _log10(values: np.ndarray, rounding: float = 0.0) -> np.ndarray | None:
+    """Logarithms, NaN where there is none; None for values that do not span `WIDE` or are negative beyond rounding."""
+    finite = values[np.isfinite(values)]
+    positive = finite[finite > 0]
+    if not positive.size or positive.max() < WIDE * positive.min() or finite.min() < -rounding:
+        return None
+    return np.log10(np.where(values > 0, values, np.nan))
 
 
 class _Curve:
@@ -144,6 +174,21 @@ class _Curve:
         finite = np.flatnonzero(self.finite[:, i])
         at = np.union1d(np.intersect1d(self.at, finite), finite[-1:])
         return zip(self.steps[at].tolist(), self.curve[at, i].tolist(), strict=True)
+
+
+def digests(results: Results) -> list[str]:
+    """For each run 32 hex digits of its loss curve at all records: values to the last bit (any NaN is the same), their
+    type, and the steps."""
+    start = hashlib.blake2b(f"{results.loss.dtype} {results.steps.tolist()}".encode(), digest_size=16)
+    marks = []
+    for first in range(0, len(results), 4096):  # runs at a time: a transposed copy of all may not fit
+        block = np.array(results.loss[:, first : first + 4096].T, order="C")
+        block[np.isnan(block)] = np.nan
+        for curve in block:
+            mark = start.copy()
+            mark.update(curve)
+            marks.append(mark.hexdigest())
+    return marks
 
 
 def text(value: object) -> str:

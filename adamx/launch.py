@@ -111,7 +111,7 @@ def _columns(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, n
     A sweep that is stopped early has then the whole grid for its first seeds.
     """
     typed = {"seed": config["seed"], **typed}
-    intervals = {name: value for name, value in typed.items() if isinstance(value, axes.Interval)}
+    intervals = {name: found for name, value in typed.items() if (found := axes.interval(value))}
     if "seed" in intervals:
         raise InputError("seed cannot be drawn from an interval: name the seeds, as in seed=range(0,10)")
     seeds = axes.values("seed", typed.pop("seed"))

@@ -119,7 +119,7 @@ def allowed_range(name: str, default: object) -> tuple[float, float, str]:
         return 0.0, math.inf, "true or false"
     if name == "lr":
         return math.nextafter(0.0, 1.0), math.inf, "lr > 0"
-    if name.startswith("beta") or name == "momentum":
+    if name.rstrip("123") == "beta" or name == "momentum":
         return 0.0, 1.0, f"0 <= {name} < 1"
     if name in ("nu1", "nu2", "eta_minus", "p"):
         return 0.0, math.nextafter(1.0, 2.0), f"0 <= {name} <= 1"

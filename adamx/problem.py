@@ -10,10 +10,11 @@ or, for a sum of equal terms in any number of coordinates, with `start` and `min
 
     term(x, p) -> f, df/dx           each field of Params may then be a list, one number a coordinate
 
-`target` is the gap above the minimum that counts as reached (1e-6 where absent); `minimizers` the known points of least
-value (for a term: of one coordinate), or a function of the Params; `bounds`, (low, high), an interval that every coordinate is projected on after each
-step. A function with a third argument, value_and_grad(x, p, t), is another one at every step t = 1, 2, ... (online
-learning). All landscapes take `noise`, the standard deviation of normal noise added to each gradient coordinate, and `x0`.
+`target` is the gap above the minimum that counts as reached (1e-6 where absent); `minimizers` the known points of
+least value (for a term: of one coordinate), or a function of the Params; `bounds`, (low, high), an interval that
+every coordinate is projected on after each step. A function with a third argument, value_and_grad(x, p, t), is
+another one at every step t = 1, 2, ... (online learning). All landscapes take `noise`, the standard deviation of
+normal noise added to each gradient coordinate, and `x0`.
 
 A task is a file with `build(...) -> Task`; its arguments are the problem's settings.
 """

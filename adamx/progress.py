@@ -3,17 +3,44 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from time import perf_counter
 
 import numpy as np
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.console import Console, RenderableType
+from rich.progress import BarColumn, Progress, TextColumn
+from rich.table import Column
 
 from adamx.launch import Launch
-from adamx.results import Results
+from adamx.problem import Problem
+from adamx.results import Results, concatenate
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
+
+
+class _Bar(Progress):
+    """One task in two lines, so that it fits a narrow window: what and how many; then the task's `words`."""
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        yield from super().get_renderables()
+        yield from (task.fields["words"] for task in self.tasks)
+
+
+def compute(launches: Sequence[Launch], problems: Sequence[Problem], console: Console) -> list[Results]:
+    """The Results of each launch, with progress on the console; after Ctrl-C, those runs that were finished."""
+    results: list[Results] = []
+    with SweepProgress(launches, console) as progress:
+        for launch, its_problem in zip(launches, problems, strict=True):
+            progress.launch(launch, launch.compiled(its_problem))
+            parts: list[Results] = []
+            try:
+                for chunk in launch.stream(its_problem, progress.tick):
+                    progress.finished(chunk)
+                    parts.append(chunk)
+            except KeyboardInterrupt:
+                return [*results, concatenate(parts)] if parts else results
+            results.append(concatenate(parts))
+    return results
 
 
 class SweepProgress:
@@ -32,11 +59,11 @@ class SweepProgress:
         self._seconds = self._measured = 0.0  # computing time, and the updates made in it
         self._last: tuple[float, float] | None = None  # when, and the updates done then
         self._printed = perf_counter()
-        self._bar = Progress(
-            TextColumn("{task.description}"),
+        count = 2 * len(f"{self.runs:,}") + 1
+        self._bar = _Bar(
+            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[words]}"),
+            TextColumn("{task.completed:,}/{task.total:,}", table_column=Column(min_width=count, no_wrap=True)),
             console=console,
             transient=True,
         )
@@ -75,7 +102,7 @@ class SweepProgress:
         self._show(self._done)
 
     def _show(self, done: float) -> None:
-        words = [] if math.isnan(self.best) else [f"best loss {self.best:.3g}"]
+        words = [] if math.isnan(self.best) else [f"best {self.best:.3g}"]
         if self._measured:
             rate = self._measured / self._seconds
             left = (self._work - done) / rate

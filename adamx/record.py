@@ -1,18 +1,21 @@
 """Record: a sweep in MLflow. A parent run is the sweep, its children are the runs (see `adamx.children`).
 
 The parent has the resolved configuration, the command, the environment, counts per regime and the best run; and as
-artifacts config.yaml, the figures, and every run whether it has a child or not:
+artifacts config.yaml, the user's own files that it names, the figures, and every run whether it has a child or not:
 
     table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
-                     schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, figures, regime
+                     schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, `curve_digest`,
+                     figures as the kernel kept them (`figure.*`) and as a person reads them, regime
     curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
                      NaN and infinities as they came. One run: pd.read_parquet(path, filters=[("run", "==", 7)])
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import io
+import json
 import os
 import platform
 import shlex
@@ -21,7 +24,7 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,7 +38,8 @@ import yaml
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from adamx.children import MODES, Selection, children, select, text
+from adamx import view
+from adamx.children import MODES, Selection, children, digests, select, text
 from adamx.regimes import REGIMES
 from adamx.results import Results
 from adamx.store import Store, open
@@ -46,26 +50,52 @@ if TYPE_CHECKING:
 
 __all__ = ["MODES", "Selection", "Store", "Sweep", "open", "select", "start"]
 
-NOTE = "mlflow.note.content"  # what MLflow shows as a run's description
+NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or an experiment
+ABOUT = """\
+Sweeps by adamx: whole training runs of an optimizer, one for each point of a grid of lr, beta1, beta2, eps and seeds.
+
+A sweep is a parent run. Its description has the command that repeats it and a link that compares its runs; among its
+artifacts are the maps and the table of all runs. The runs are the children below it; to search among them:
+
+    metrics.eps < 1e-6 and tags.regime = 'spiking'
+
+To start another:
+
+    python -m adamx.sweep optimizer=adam problem=digits_mlp optimizer.lr=log:1e-4:1:9 optimizer.eps=1e-12,1e-8,1e-4
+"""
 PACKAGES = ("adamx", "numba", "numba-cuda", "numpy", "scipy", "mlflow", "hydra-core")
 LONGEST_TAG = 8000
+LAUNCHES = b"adamx"  # of table.parquet's schema metadata
 
 
-def start(store: Store, name: str, config: Mapping[str, Any], overrides: Sequence[str]) -> Sweep:
+def start(
+    store: Store,
+    name: str,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    module: str = "adamx.sweep",
+    about: str = "",
+) -> Sweep:
     """Begin the parent run of a sweep.
 
     Args:
         name: such as "adam on digits_mlp". config: resolved and nested, of plain containers. overrides: as typed.
+        module: what was called with them. about: the first words of the description, Markdown.
     """
-    command = shlex.join(["python", "-m", "adamx.sweep", *overrides])
-    note = f"adamx sweep: {name}. Every run of the grid is a nested run.\n\nReproduce with\n\n    {command}\n"
+    command = shlex.join(["python", "-m", module, *overrides])
+    about = about or f"adamx sweep: {name}. Every run of the grid is a nested run."
+    note = f"{about}\n\nReproduce with\n\n    {command}\n"
     common, now = context.resolve_tags(), _now()
-    tags = {**common, NOTE: note, "overrides": " ".join(overrides), "command": command, **_environment()}
+    tags = {**common, NOTE: note, "overrides": " ".join(overrides), "command": command, **versions()}
     client = store.client
+    if NOTE not in store.experiment.tags:
+        client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
     run = client.create_run(store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, name)
     run_id = run.info.run_id
     client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
     client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
+    for path, source in _sources(config).items():
+        client.log_text(run_id, source, path)
     return Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
 
 
@@ -98,11 +128,12 @@ class Sweep:
             A sentence that says which runs are children.
         """
         keep, sentence = select(results, mode, limit)
+        kept = [r if len(runs) == len(r) else r.take(runs) for r, runs in zip(results, keep, strict=True)]
         total, done, end = sum(map(len, keep)), 0, _now()
         run_ids = [np.full(len(r), None, dtype=object) for r in results]
         try:
-            for r, runs, ids in zip(results, keep, run_ids, strict=True):
-                rows = children(r.take(runs), swept, self.tags)
+            for r, runs, ids in zip(kept, keep, run_ids, strict=True):
+                rows = children(r, swept, self.tags)
                 report = partial(_offset, progress, done, total) if progress else None
                 ids[runs] = self.store.write(rows, len(runs), self.started, end, report)
                 done += len(runs)
@@ -110,7 +141,7 @@ class Sweep:
         except KeyboardInterrupt:
             self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children")
             raise
-        self._summary(results, run_ids, sentence)
+        self._summary(results, run_ids, sentence, self._view([r for r in kept if len(r)], swept))
         return sentence
 
     def finish(
@@ -118,6 +149,7 @@ class Sweep:
         status: str = "FINISHED",
         figures: Iterable[tuple[str, Path | bytes | Figure]] = (),
         metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> None:
         """End the parent run.
 
@@ -132,14 +164,28 @@ class Sweep:
                 self._artifact(name, figure.read_bytes())
             else:
                 self.store.client.log_figure(self.run_id, figure, name)
-        self._log(metrics or {})
+        self._log(metrics or {}, tags)
         with environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
             self.store.client.set_terminated(self.run_id, status)
 
-    def _summary(self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str) -> None:
+    def _view(self, results: Sequence[Results], swept: Sequence[str]) -> str:
+        """A link to a page of MLflow that compares the children; empty where they are not several."""
+        if sum(map(len, results)) < 2:
+            return ""
+        experiment, page = self.store.experiment.experiment_id, view.tag(self.run_id, results, swept)
+        if len(page) > view.LONGEST:
+            return ""
+        self.store.client.set_experiment_tag(experiment, view.TAG + self.run_id, page)
+        return f"[Compare its runs]({view.address(experiment, self.run_id)}) in charts. "
+
+    def _summary(
+        self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, link: str = ""
+    ) -> None:
         settings, figures = _table(results, run_ids)
         table = pd.concat([settings, figures], axis=1)
-        self._artifact("table.parquet", _parquet(pa.Table.from_pandas(table, preserve_index=False)))
+        rows = pa.Table.from_pandas(table, preserve_index=False)
+        rows = rows.replace_schema_metadata({**rows.schema.metadata, LAUNCHES: _launches(results)})
+        self._artifact("table.parquet", _parquet(rows))
         self._artifact("curves.parquet", _parquet(_curves(results)))
 
         metrics: dict[str, float] = {"runs": len(table)}
@@ -155,7 +201,7 @@ class Sweep:
                 tags[f"best_run_id{of}"] = settings["run_id"][best]
         counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES)
         said = [f"- {k}: {v}" for k, v in tags.items()]
-        self._log(metrics, {**tags, NOTE: "\n".join([self.note, f"{len(table):,} runs: {counts}.", "", *said])})
+        self._log(metrics, {**tags, NOTE: "\n".join([link + self.note, f"{len(table):,} runs: {counts}.", "", *said])})
 
     def _log(self, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
         finite = [Metric(k, float(v), _now(), 0) for k, v in metrics.items() if np.isfinite(v)]
@@ -174,19 +220,45 @@ def _offset(progress: Progress, before: int, total: int, written: int, _: int) -
     progress(before + written, total)
 
 
+def _sources(config: Mapping[str, Any]) -> dict[str, str]:
+    """The user's own files that a configuration names: their text by the artifact's path, such as problem/mine.py."""
+    sources: dict[str, str] = {}
+    for kind in ("optimizer", "problem"):
+        groups = config.get(kind)
+        for group in groups if isinstance(groups, list) else [groups]:
+            name = str(group.get("name")) if isinstance(group, Mapping) else ""
+            if name.endswith(".py"):
+                path = Path(name).expanduser()
+                sources.setdefault(f"{kind}/{path.name}", path.read_text())
+    return sources
+
+
 def _table(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
     """The two halves of the table: what each run was, and what it did."""
     was, did = [], []
     for r, ids in zip(results, run_ids, strict=True):
         known = {k: v if isinstance(v, (bool, int, float)) else text(v) for k, v in r.settings.items()}
         was.append(pd.DataFrame({"run_id": ids, **r.names, **known, **r.columns}))
-        did.append(r.table.drop(columns=list(r.columns)).astype({"regime": str}))
+        kept = {f"figure.{k}": v for k, v in r.figures.items() if k not in r.table}
+        figures = r.table.drop(columns=list(r.columns)).astype({"regime": str})
+        did.append(pd.DataFrame({"curve_digest": digests(r), **kept}).join(figures))
     settings = pd.concat(was, ignore_index=True)
     for name in settings.columns.drop("run_id"):
         if pd.api.types.is_object_dtype(settings[name]):  # a number here, a word there
             settings[name] = settings[name].map(text, na_action="ignore")
     settings.insert(0, "run", np.arange(len(settings), dtype=np.int32))
     return settings, pd.concat(did, ignore_index=True)
+
+
+def _launches(results: Sequence[Results]) -> str:
+    """What the rows leave out of each Results, as JSON, for `adamx.recorded`."""
+    rows = ("steps", "loss", "x", "columns", "figures", "curves")
+    said = []
+    for r in results:
+        shape = {"runs": len(r), "records": len(r.steps), "dtype": r.loss.dtype.name}
+        names = {"columns": list(r.columns), "figures": list(r.figures), "curves": list(r.curves)}
+        said.append({**shape, **names, "same": {f.name: getattr(r, f.name) for f in fields(r) if f.name not in rows}})
+    return json.dumps(said, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
 
 
 def _curves(results: Sequence[Results]) -> pa.Table:
@@ -218,7 +290,7 @@ def _now() -> int:
     return int(time.time() * 1000)
 
 
-def _environment() -> dict[str, str]:
+def versions() -> dict[str, str]:
     """What a figure may depend on besides the configuration: versions, machine, the state of the sources."""
     tags = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
     for package in PACKAGES:
@@ -229,6 +301,8 @@ def _environment() -> dict[str, str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         tags["cpu"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     here = Path(__file__).parent
+    code = b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))
+    tags["sources"] = hashlib.blake2b(code, digest_size=8).hexdigest()
     if "site-packages" not in here.parts:  # a checkout; an installed package may lie inside somebody else's
         git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
         with suppress(OSError, subprocess.SubprocessError):

@@ -23,7 +23,7 @@ from adamx.portable import generate, portable, rows, specialise
 
 H = 1e-30  # of the complex step: h and its square are numbers in float32, too
 SWEEPS = 12  # of Jacobi's method: its convergence is quadratic
-PRODUCTS = 100  # at most, of power iteration
+PRODUCTS = 100  # at most, of power iteration, and as many again where it finds a negative eigenvalue first
 STILL = 1e-3  # relative change between two products that ends it
 PROBE = 6  # the random stream of its first direction
 
@@ -119,8 +119,8 @@ def of_task(dtype: str) -> Callable[..., Any]:
             for i in range(len(x)):
                 u, w = rng.bits(seed, PROBE, 0, i)
                 probe[i] = gaussian(u, w)
-        value = zero
-        for _ in range(PRODUCTS):
+        value, shift = zero, zero
+        for _ in range(2 * PRODUCTS):
             norm, long, wide = zero, zero, zero
             for i in range(len(x)):
                 norm += probe[i] * probe[i]
@@ -137,13 +137,15 @@ def of_task(dtype: str) -> Callable[..., Any]:
             gradient(kind, near, widths, data, labels, acts, slopes, capacity, behind, part)
             before, value = value, zero
             for i in range(len(x)):
-                product = math.sqrt(rate[i]) * (ahead[i] - behind[i]) / (two * r)
+                product = math.sqrt(rate[i]) * (ahead[i] - behind[i]) / (two * r) - shift * probe[i]
                 value += probe[i] * product
                 near[i] = product
             for i in range(len(x)):
                 probe[i] = near[i]
             if not abs(value - before) > still * abs(value):
-                break
-        return value
+                if not value < zero:
+                    break
+                value, shift = zero, value  # the largest in size is negative: from there all others are positive
+        return value + shift
 
     return sharpness

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
@@ -17,20 +17,15 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from adamx.children import select
 from adamx.launch import Launch, build, swept
-from adamx.problem import Problem, problem, whole
+from adamx.problem import problem, whole
 from adamx.registry import InputError, unknown
-from adamx.results import Results, concatenate
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-    from rich.console import Console
 
 PACKAGE = Path(__file__).parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # installed, or a checkout
 PLUGINS = str(PACKAGE / "_hydra")  # Hydra finds plugins on sys.path only
 
 
-def main() -> int:
+def main(config_name: str = "sweep") -> int:
     """Run what the command line asks for; the exit code: 0, 2 for input that cannot be used, 130 for Ctrl-C."""
     if PLUGINS not in sys.path:
         sys.path.append(PLUGINS)
@@ -38,7 +33,7 @@ def main() -> int:
     if not any(argument.startswith(("-", "hydra.mode=")) for argument in sys.argv[1:]):
         sys.argv.append("--multirun")  # else an error in the configuration is reported as a wrong mode
     try:
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name="sweep")(_single)()
+        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_single)()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # a reader such as `head` has had enough
@@ -61,6 +56,8 @@ def plain(config: DictConfig) -> dict[str, Any]:
 
 def _single(config: DictConfig) -> None:
     """What Hydra calls with hydra.mode=RUN: one launch, without the sweeper."""
+    if "record" not in config:
+        raise InputError("hydra.mode=RUN is for sweeps of one point; a race has several racers")
     run([build(plain(config), {})], list(HydraConfig.get().overrides.task))
 
 
@@ -118,19 +115,21 @@ def run(launches: Sequence[Launch], overrides: Sequence[str]) -> None:
         console.print(estimate(launches, problems, config["record"]), highlight=False, soft_wrap=True)
         return
     from adamx import record  # with mlflow: seconds
+    from adamx.analysis.figures import figures
+    from adamx.progress import compute
 
     store = record.open()
     sweep = record.start(store, _name(launches), _merged([launch.config for launch in launches]), overrides)
     try:
         start = perf_counter()
-        results = _compute(launches, problems, console)
+        results = compute(launches, problems, console)
         done, seconds, total = sum(map(len, results)), perf_counter() - start, sum(map(len, launches))
         sentence = "nothing was finished"
         if results:
             sentence = sweep.write(results, swept(launches), config["record"]["children"], config["record"]["limit"])
         sweep.finish(
             "FINISHED" if done == total else "KILLED",
-            _figures(results) if config["record"]["figures"] else (),
+            figures(results) if config["record"]["figures"] else (),
             {"seconds": seconds, "runs_per_second": done / seconds},
         )
     except BaseException as error:
@@ -144,37 +143,6 @@ def run(launches: Sequence[Launch], overrides: Sequence[str]) -> None:
     if done < total:
         console.print(f"interrupted: {done:,} of {total:,} runs were finished")
         raise KeyboardInterrupt
-
-
-def _compute(launches: Sequence[Launch], problems: Sequence[Problem], console: Console) -> list[Results]:
-    """The Results of each launch; after Ctrl-C, those runs that were finished."""
-    from adamx.progress import SweepProgress
-
-    results: list[Results] = []
-    with SweepProgress(launches, console) as progress:
-        for launch, its_problem in zip(launches, problems, strict=True):
-            progress.launch(launch, launch.compiled(its_problem))
-            parts: list[Results] = []
-            try:
-                for chunk in launch.stream(its_problem, progress.tick):
-                    progress.finished(chunk)
-                    parts.append(chunk)
-            except KeyboardInterrupt:
-                return [*results, concatenate(parts)] if parts else results
-            results.append(concatenate(parts))
-    return results
-
-
-def _figures(results: Sequence[Results]) -> Iterator[tuple[str, Figure]]:
-    """The regime map and the curves of each launch, with file names."""
-    from adamx.analysis.plots import curves, regime_map
-
-    for i, r in enumerate(results):
-        suffix = f"_{i}_{r.optimizer}_{r.problem}_{r.dtype}" if len(results) > 1 else ""
-        regimes = regime_map(r)
-        if regimes is not None:
-            yield f"regime_map{suffix}.png", regimes
-        yield f"curves{suffix}.png", curves(r)
 
 
 def _set_threads(backend: dict[str, Any]) -> None:

@@ -33,10 +33,10 @@ def drawn(results: Results, **axes: str):
     return figure
 
 
-def printed(results: list[Results], width: int = 100) -> str:
-    console = Console(width=width, force_terminal=False)
+def printed(results: list[Results], width: int = 100, terminal: bool = False) -> str:
+    console = Console(width=width, force_terminal=terminal, color_system=None)
     with console.capture() as capture:
-        console.print(summary(results))
+        console.print(summary(results), soft_wrap=not terminal)
     return capture.get()
 
 
@@ -315,17 +315,26 @@ def test_findings_say_where_runs_fail():
     assert "beta2: at >= 0.99" in beta2
 
 
-@pytest.mark.parametrize("width", [60, 100])
+@pytest.mark.parametrize("width", [40, 60, 80, 100])
 def test_the_summary_fits_its_window(width):
     results = synthetic(product(lr=LR, eps=EPS, beta1=BETA1, beta2=BETA2, seed=range(2)))
-    text = printed([results], width)
+    text = printed([results], width, terminal=True)
     assert max(len(line.rstrip()) for line in text.splitlines()) <= width
-    assert "adam on digits_mlp: 1,134 runs, 400 steps, float32" in text
+    text = " ".join(text.split())
+    assert "adam on digits_mlp: 1,134 runs, 400 steps, float32" in text and "…" not in text
     for name in REGIMES:
         assert f"{name} {(results.regime == name).sum()}" in text
     best = slices.settings(results).iloc[0]
     assert short(best["final_loss"]) in text
     assert "val_acc" in text and "\x1b" not in text
+
+
+def test_a_piped_table_is_whole_in_any_width():
+    results = synthetic(product(lr=LR, eps=EPS, beta1=BETA1, beta2=BETA2, seed=range(2)))
+    words = [line.split() for line in printed([results], 20).splitlines()]
+    rows = words[words.index([]) + 1 :][:6]
+    assert rows[0] == ["lr", "beta1", "beta2", "eps", "loss", "val_acc", "regime"]
+    assert {len(row) for row in rows} == {7} and {row[-1] for row in rows[1:]} <= set(REGIMES)
 
 
 def test_several_sweeps_are_a_row_each_and_the_best_per_problem():

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamx import InputError, grid
-from adamx.axes import SAMPLERS, Interval, axis, sample, values
+from adamx.axes import SAMPLERS, SCALES, Interval, axis, interval, sample, values
 
 positive = st.floats(1e-15, 1e15)
 counts = st.integers(2, 200)
@@ -59,6 +59,7 @@ def test_other_texts_are_no_axes(text):
         ("lgo:1e-4:1:9", "did you mean 'log'"),
         ("logspace:1e-4:1:9", "allowed: 1-log, lin, log"),
         ("ln:1", "did you mean 'lin'"),
+        ("log:1e-4", "needs log:LOW:HIGH:POINTS"),
         ("log:1e-4:1", "needs log:LOW:HIGH:POINTS"),
         ("log:1e-4:1:9:2", "needs log:LOW:HIGH:POINTS"),
         ("log:1:1e-4:9", "reversed"),
@@ -121,6 +122,27 @@ def test_samples_fill_their_intervals(sampler, n):
     again = sample(box, n, sampler, seed=3)
     assert all((again[name] == drawn[name]).all() for name in box)
     assert any((sample(box, n, sampler, seed=4)[name] != drawn[name]).any() for name in box)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_a_text_without_points_is_an_interval(scale):
+    drawn = interval(f"{scale}:1e-4:1")
+    assert drawn == Interval(1e-4, 1, scale)
+    assert interval(drawn) is drawn
+    points = sample({"beta1": drawn}, 64)["beta1"]
+    whole = axis(f"{scale}:1e-4:1:2")
+    assert whole.min() <= points.min() < points.max() <= whole.max()
+    for other in (f"{scale}:1e-4:1:9", f"{scale}:1", "./log:1:2", "adam", "", 0.1, None, ["log:1e-4:1"]):
+        assert interval(other) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [("log:0:1", "ends above 0"), ("lin:2:1", "reversed"), ("log:a:1", "LOW and HIGH must be numbers")],
+)
+def test_bad_intervals_are_one_line(text, said):
+    with pytest.raises(InputError, match=f"axis '{text}'.*{said}"):
+        interval(text)
 
 
 def test_sobol_points_are_even_on_the_scale_of_the_interval():

@@ -12,11 +12,11 @@ ROOT = Path(adamx.__file__).parent
 # A module may import those that stand before it; a name ending in a dot is a package, and its files one another.
 ORDER = (
     "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results problem datasets "
-    "network problems. instruments sharpness lanes training cpu engine launch children writer store record analysis. estimate progress "
-    "sweep _hydra."
+    "network problems. instruments sharpness lanes training cpu engine launch knobs children view writer store "
+    "record recorded analysis. study estimate progress reproduce replay why report sweep race _hydra."
 ).split(" ")
 ONLY_IN = {
-    "mlflow": {"writer", "store", "record"},
+    "mlflow": {"writer", "store", "record", "recorded", "report"},
     "hydra": {"sweep", "_hydra."},
     "matplotlib": {"analysis."},
     "sklearn": {"datasets"},

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import dataclasses
 import io
+import json
 import multiprocessing
-import os
-import signal
 import socket
 import sqlite3
-import subprocess
-import sys
 import time
-import urllib.request
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,10 +20,11 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 from mlflow.tracking import MlflowClient
+from serving import serving
 from synthetic import product, synthetic
 
-from adamx import record, store, writer
-from adamx.children import Child, children, points, select
+from adamx import record, store, view, writer
+from adamx.children import Child, children, logarithms, points, select
 from adamx.registry import InputError
 from adamx.results import Results
 
@@ -165,6 +164,79 @@ def test_a_sweep(opened: record.Store, sweep: Results) -> None:
     history = opened.client.get_metric_history(child.info.run_id, "val_loss")
     assert [m.value for m in history] == sweep.curves["val_loss"][:, 0].tolist()
     assert opened.client.get_run(best := run.data.tags["best_run_id.digits_mlp"]).info.run_id == best
+
+
+def test_names_are_what_differs(sweep: Results) -> None:
+    names = [child.name for child in children(sweep, ["optimizer", "lr", "seed"], {})]
+    assert names[:2] == ["adam lr=0.001 seed=0", "adam lr=0.001 seed=1"]
+    assert next(children(sweep, ["lr", "seed"], {})).name == "lr=0.001 seed=0"
+    assert {c.name for c in children(sweep, [], {})} == {"adam"}
+
+
+def test_logarithms_are_of_what_spans_decades(sweep: Results) -> None:
+    logs = logarithms(sweep, ["lr", "eps", "seed", "optimizer"])
+    assert list(logs) == ["log10_lr", "log10_eps", "log10_loss"]  # seeds are 0 and 1
+    for i, child in enumerate(children(sweep, ["lr", "eps"], {})):
+        values = {key: value for key, value, _ in child.metrics}
+        assert 10 ** values["log10_lr"] == pytest.approx(sweep.columns["lr"][i])
+        curves = {
+            name: {step: value for key, value, step in child.metrics if key == name} for name in ("loss", "log10_loss")
+        }
+        assert curves["log10_loss"].keys() <= curves["loss"].keys()
+        assert {0, max(curves["loss"])} <= curves["log10_loss"].keys()
+        assert all(value == np.log10(curves["loss"][step]) for step, value in curves["log10_loss"].items())
+    few = dataclasses.replace(sweep, loss=np.linspace(1.2, 1.001, sweep.loss.size).reshape(sweep.loss.shape))
+    assert list(logarithms(few, ["lr"])) == ["log10_lr"]
+    assert list(logarithms(dataclasses.replace(few, minimum=1.0), [])) == ["log10_gap"]
+    assert list(logarithms(dataclasses.replace(few, minimum=1.05), [])) == []  # below the minimum: it is no bound
+
+
+def test_a_loss_of_zero_has_no_logarithm(sweep: Results) -> None:
+    zero = dataclasses.replace(sweep, loss=np.where(np.arange(len(sweep.steps))[:, None] > 20, 0.0, sweep.loss))
+    for child in children(zero, [], {}):
+        steps = [step for key, _, step in child.metrics if key == "log10_loss"]
+        assert max(steps) <= sweep.steps[20] and all(np.isfinite(value) for _, value, _ in child.metrics)
+
+
+def test_descriptions_say_what_it_is_and_how_to_repeat_it(opened: record.Store, sweep: Results) -> None:
+    def about(experiment: str) -> str:
+        return opened.client.get_experiment(experiment).tags[record.NOTE]
+
+    number = opened.experiment.experiment_id
+    parent = record.start(opened, "adam on digits_mlp", {}, ["optimizer.lr=1,2"])
+    assert "python -m adamx.sweep" in about(number)
+    parent.write([sweep], ["lr", "eps"])
+    note = opened.client.get_run(parent.run_id).data.tags[record.NOTE]
+    assert "python -m adamx.sweep optimizer.lr=1,2" in note and "12 runs: " in note
+    assert f"({view.address(number, parent.run_id)})" in note
+    opened.client.set_experiment_tag(number, record.NOTE, "mine")
+    record.start(record.open(experiment="test"), "again", {}, [])
+    assert about(number) == "mine"
+
+
+@pytest.mark.parametrize(("mode", "axes"), [("all", {"log10_eps", "log10_loss"}), ("top", {"eps", "final_loss"})])
+def test_the_view_names_what_the_children_have(opened: record.Store, sweep: Results, mode: str, axes: set[str]) -> None:
+    other = synthetic(product(lr=[1e-3, 1.0], eps=[1e-8, 1e-2]), optimizer="amsgrad")
+    parent, swept = record.start(opened, "two", {}, []), ["optimizer", "lr", "eps", "seed"]
+    parent.write([sweep, other], swept, mode, 8)
+    experiment = opened.client.get_experiment(opened.experiment.experiment_id)
+    page = experiment.tags[view.TAG + parent.run_id]
+    assert page.startswith("deflate;") and len(page) <= view.LONGEST
+    state = json.loads(zlib.decompress(base64.b64decode(page.removeprefix("deflate;"))))
+    found = opened.client.search_runs(
+        [experiment.experiment_id], state["searchFilter"], order_by=["metrics.final_loss"]
+    )
+    assert len(found) == (16 if mode == "all" else 8)
+    metrics = set.intersection(*(set(run.data.metrics) for run in found))
+    named = set()
+    for chart in state["compareRunCharts"]:
+        named |= {*chart.get("selectedMetricKeys", []), *chart.get("selectedMetrics", [])}
+        named |= {chart[axis]["key"] for axis in ("xaxis", "yaxis") if axis in chart}
+        assert set(chart.get("selectedParams", [])) <= {"optimizer"}
+    assert axes < named <= metrics
+    for column in state["selectedColumns"]:
+        kind, name = column.replace("`", "").split(".", 1)
+        assert any(name in getattr(run.data, kind) for run in found)  # no final loss where it is not finite
 
 
 def test_curves_end_at_the_last_finite_point(sweep: Results) -> None:
@@ -317,32 +389,9 @@ def server(fresh: Path, tmp_path: Path) -> Iterator[str]:
     """The address of a tracking server on a copy of the fresh store."""
     database = tmp_path / "server.db"
     database.write_bytes(fresh.read_bytes())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(tmp_path / "artifacts")]
-    with open(tmp_path / "log", "wb") as log:
-        env = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}  # starts sooner
-        process = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=log, stderr=log, start_new_session=True)
-    try:
-        for _ in range(300):
-            time.sleep(0.1)
-            try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=1):
-                    break
-            except OSError:
-                if process.poll() is not None:
-                    break
-        else:
-            process.poll()
-        if process.poll() is not None:
-            pytest.skip(f"mlflow server does not start: {(tmp_path / 'log').read_text()[-300:]}")
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(10)
+    arguments = ("--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(tmp_path / "artifacts"))
+    with serving(tmp_path, *arguments) as address:
+        yield address
 
 
 def test_a_tracking_server(server: str, sweep: Results, capfd: pytest.CaptureFixture[str]) -> None:

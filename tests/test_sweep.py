@@ -170,6 +170,22 @@ def test_intervals_are_sampled_and_cross_with_axes_and_seeds(expand):
     assert columns(random, "lr") != points[:16:2]
 
 
+def test_an_axis_without_a_number_of_points_is_an_interval(expand):
+    typed = expand("optimizer.lr=log:1e-4:1", "optimizer.beta2=1-log:1e-4:0.1", "samples=8")
+    tagged = expand(
+        "optimizer.lr=tag(log,interval(1e-4,1))", "optimizer.beta2=tag(1-log,interval(1e-4,0.1))", "samples=8"
+    )
+    assert columns(typed[0], "lr", "beta2") == columns(tagged[0], "lr", "beta2")
+
+
+def test_a_preset_is_a_sweep_of_its_own(expand):
+    (wide,) = expand("preset=wide_grid")
+    assert (len(wide), wide.problem, swept([wide])) == (4096, "digits_mlp", ["lr", "beta1", "beta2", "eps"])
+    assert ((wide.hyper["beta2"] >= 0) & (wide.hyper["beta2"] <= 1 - 1e-6)).all()
+    (fixed,) = expand("preset=wide_grid", "problem=beale", "optimizer.eps=1e-8,1e-4", "samples=16")
+    assert (len(fixed), fixed.problem, set(fixed.hyper["eps"])) == (32, "beale", {1e-8, 1e-4})
+
+
 def test_axes_may_stand_in_a_config_file(expand, tmp_path):
     (tmp_path / "conf/optimizer").mkdir(parents=True)
     (tmp_path / "conf/optimizer/mine.yaml").write_text("name: adam\nlr: log:1e-3:1:4\nbeta1: [0.5, 0.9]\n")
@@ -236,6 +252,10 @@ MISTAKES = {
     "optimizer.eps=range(0,1,0)": "needs a step",
     "optimizer.eps=range(a,b)": "optimizer.eps=range(a,b)",
     "optimizer.eps=interval(0,1)": "samples=N is needed",
+    "optimizer.eps=log:1e-12:1": "samples=N is needed",
+    "optimizer.eps=log:1:1e-12 samples=2": "reversed",
+    "seed=lin:0:3 samples=2": "seed cannot be drawn",
+    "preset=wide_gird": "did you mean 'wide_grid'",
     "optimizer.eps=interval(1,0) samples=2": "reversed",
     "optimizer.eps=tag(ln,interval(1,2)) samples=2": "scale 'ln'",
     "optimizer.eps=interval(0,1) samples=0": "samples is 0",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import io
+from contextlib import AbstractContextManager
 from typing import Any
 
+from cycler import cycler
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from adamx.results import Results
 
+# Okabe & Ito's colors, told apart with every kind of color blindness: curves that are not regimes.
+CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+
 STYLE: dict[Any, Any] = {
+    "axes.prop_cycle": cycler(color=CYCLE),
     "figure.dpi": 150,
     "savefig.dpi": 150,
     "font.family": "DejaVu Sans",  # comes with matplotlib, and has the star
@@ -45,3 +53,15 @@ def panels(figure: Figure, count: int, across: int, xlabel: str, ylabel: str) ->
     for axes in grid[:, 0]:
         axes.set_ylabel(ylabel)
     return list(grid.flat[:count])
+
+
+def styled() -> AbstractContextManager[None]:
+    """The context in which every figure is drawn."""
+    return rc_context(STYLE)
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()

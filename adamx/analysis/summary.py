@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from rich.columns import Columns
-from rich.console import Group, RenderableType
+from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +21,7 @@ from adamx.results import Results
 BEST = 5
 CONTRAST = 0.2  # two shares that differ by less are no finding
 CHI_SQUARED = 6.6  # nor is a difference that chance makes once in a hundred
+UNBOUNDED = 10_000  # columns; no table is as wide
 VERBS = {"diverged": "diverge", "oscillating": "oscillate", "spiking": "spike", "slow": "are slow"}
 
 
@@ -125,7 +126,7 @@ def _style(regime: str) -> str:
     return f"{'black' if bright else 'white'} on {color}"
 
 
-def _best(results: Sequence[Results]) -> Table:
+def _best(results: Sequence[Results]) -> Rows:
     """The best settings of some results on one problem: swept values, final loss, held-out accuracy, regime."""
     several = len({r.rule for r in results}) > 1
     tables = [settings(r).head(BEST).assign(optimizer=r.rule) for r in results]
@@ -133,31 +134,44 @@ def _best(results: Sequence[Results]) -> Table:
     names = list(dict.fromkeys(name for r in results for name in swept(r)))
     accuracy = next((c for c in ("final_val_accuracy", "final_accuracy") if c in table), None)
 
-    view = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
     headers = [*(["optimizer"] if several else []), *names, "loss"]
     headers += [accuracy.removeprefix("final_").replace("accuracy", "acc")] if accuracy else []
-    for header in headers:
-        view.add_column(header, no_wrap=True)
-    view.add_column("regime", overflow="ellipsis")  # in a narrow window this alone gives way
+    rows = []
     for _, row in table.iterrows():
         cells = [row["optimizer"]] if several else []
         cells += ["" if pd.isna(row[name]) else short(row[name]) for name in names]
         cells.append(short(row["final_loss"]))
         if accuracy:
             cells.append("" if pd.isna(row[accuracy]) else f"{100 * row[accuracy]:.1f}%")
-        view.add_row(*cells, row["regime"])
-    return view
+        rows.append([*cells, row["regime"]])
+    return Rows([*headers, "regime"], rows, left=len(headers) + 1)
 
 
-def _rows(results: Sequence[Results]) -> Table:
+def _rows(results: Sequence[Results]) -> Rows:
     """A row a sweep: how many runs are in each regime, and its least final loss."""
-    view = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
-    view.add_column("optimizer", no_wrap=True)
-    view.add_column("problem", overflow="fold")
-    for name in REGIMES:
-        view.add_column(name[:4], justify="right", no_wrap=True)
-    view.add_column("best", justify="right", no_wrap=True)
+    rows = []
     for r in results:
         counts = (f"{(r.regime == name).sum():,}" for name in REGIMES)
-        view.add_row(r.rule, r.task, *counts, short(settings(r)["final_loss"].iloc[0]))
-    return view
+        rows.append([r.rule, r.task, *counts, short(settings(r)["final_loss"].iloc[0])])
+    return Rows(["optimizer", "problem", *(name[:4] for name in REGIMES), "best"], rows, left=2)
+
+
+class Rows(NamedTuple):
+    """A table, whole: in a window too narrow for it a line a row, such as "lr=0.1 eps=1e-08 loss=0.5 regime=slow"."""
+
+    headers: list[str]
+    rows: list[list[str]]
+    left: int  # columns of words; those after them are numbers
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, 1, 0, 0))
+        for i, header in enumerate(self.headers):
+            table.add_column(header, no_wrap=True, justify="left" if i < self.left else "right")
+        for row in self.rows:
+            table.add_row(*row)
+        width = console.measure(table, options=options.update(max_width=UNBOUNDED)).maximum
+        if width <= options.max_width or not console.is_terminal:
+            yield from console.render(table, options.update(width=width))
+            return
+        for row in self.rows:
+            yield Text(" ".join(f"{k}={v}" for k, v in zip(self.headers, row, strict=True) if v))

@@ -1,8 +1,13 @@
-"""Least squares on the 442 diabetes patients of Efron et al. 2004, "Least angle regression", Ann. Stat. 32(2)."""
+"""Least squares on the 442 diabetes patients of Efron et al. 2004, "Least angle regression", Ann. Stat. 32(2).
+
+Linear by default, which makes the loss a quadratic; with problem.hidden=[32] a ReLU network.
+"""
+
+from collections.abc import Sequence
 
 from adamx.datasets import bundled, task
 from adamx.problem import Task
 
 
-def build(batch: int = 0, held_out: float = 0.2, target: float = 0.26) -> Task:
-    return task(*bundled("diabetes"), hidden=(), loss="squares", batch=batch, held_out=held_out, target=target)
+def build(hidden: Sequence[int] = (), batch: int = 0, held_out: float = 0.2, target: float = 0.26) -> Task:
+    return task(*bundled("diabetes"), hidden=hidden, loss="squares", batch=batch, held_out=held_out, target=target)

@@ -40,10 +40,10 @@ class AdamxSweeper(Sweeper):
         return sweep.run(self.launches(arguments), arguments)
 
     def with_default_grid(self, arguments: list[str]) -> list[str]:
-        """The overrides, after the default grid if they name no optimizer, no problem and no axis."""
+        """The overrides, after the default grid if they name no optimizer, problem, preset or axis."""
         for override in self._parse(arguments):
             swept = override.is_sweep_override() or isinstance(override.value(), (str, list))
-            if _root(override) in GROUPS or (swept and _is_fused(override)):
+            if _root(override) in (*GROUPS, "preset") or (swept and _is_fused(override)):
                 return arguments
         return [*self._master.default_grid, *arguments]
 

@@ -1,0 +1,207 @@
+// The map: regimes over two axes, sliders for the others, theory, and what lies under the pointer.
+
+/** The runs at the sliders' values. */
+function slice() {
+  const held = [...fixed].filter(([axis]) => axis !== x && axis !== y);
+  const runs = new Uint32Array(launch.runs);
+  let count = 0;
+  for (let run = 0; run < launch.runs; run++) {
+    if (held.every(([axis, at]) => axis.index[run] === at)) runs[count++] = run;
+  }
+  return runs.subarray(0, count);
+}
+
+/** The regime of most of some runs, and of two equally common the worse. */
+function majority(runs) {
+  const counts = new Array(K).fill(0);
+  for (const run of runs) counts[launch.arrays.regime[run]]++;
+  return counts.lastIndexOf(Math.max(...counts));
+}
+
+/** regime + 0.05 ... 0.95, the higher the paler: the median final loss of converged and slow runs. */
+function tone(runs) {
+  const regime = majority(runs), shade = launch.shade[REGIMES[regime]];
+  if (!shade) return regime + 0.05;
+  const losses = Array.from(runs, launch.loss.place).sort((a, b) => a - b);
+  const middle = losses[losses.length >> 1];
+  return regime + 0.05 + 0.9 * Math.min(1, Math.max(0, (middle - shade[0]) / Math.max(shade[1] - shade[0], 1e-9)));
+}
+const COLORSCALE = COLORS.flatMap((color, k) => {
+  const pale = REGIMES[k] === "converged" || REGIMES[k] === "slow" ? mixed(color, PALEST) : color;
+  return [[k / K, color], [(k + 0.05) / K, color], [(k + 0.95) / K, pale], [(k + 1) / K, pale]];
+});
+
+function map() {
+  $("tip").hidden = true;
+  shown = slice();
+  const gridded = x.gridded && y.gridded;
+  const asPoints = !gridded && shown.length <= POINTS;
+  const traces = asPoints ? [points()] : [heat()];
+  const theory = theoryLines(), mixed = gridded && cells.mixed.length <= POINTS ? cells.mixed : [];
+  traces.push({x: mixed.map(x.place), y: mixed.map(y.place), mode: "markers", hoverinfo: "skip",
+    marker: {size: 4, color: "#fff", line: {color: "#000", width: 0.6}}});
+  for (const line of theory) {
+    const at = {x: line.x, y: line.y, mode: "lines", hoverinfo: "skip"};
+    traces.push({...at, line: {color: "#fff", width: 4}}, {...at, line: {color: "#000", width: 2, dash: "dash"}});
+  }
+  if (shown.includes(launch.best) && Number.isFinite(launch.loss.value(launch.best))) {
+    traces.push({x: [x.place(launch.best)], y: [y.place(launch.best)], mode: "markers", hoverinfo: "skip",
+      cliponaxis: false, marker: {symbol: "star", size: 15, color: "#fff", line: {color: "#000", width: 1.2}}});
+  }
+  const range = (axis) => axis.gridded ? [axis.edges[0], axis.edges.at(-1)]
+    : [axis.low - 0.02 * (axis.high - axis.low), axis.high + 0.02 * (axis.high - axis.low)];
+  Plotly.react("map", traces, layout({margin: {l: 74, r: 12, t: 30, b: 52},
+    xaxis: scaleAxis(x.ticks, x.label, {range: range(x), showgrid: asPoints}),
+    yaxis: scaleAxis(y.ticks, y.label, {range: range(y), showgrid: asPoints}),
+    shapes: shapes(), uirevision: `${x.name} ${y.name} ${launch.title}`}), CONFIG);
+  if (!$("map").dataset.ready) {
+    $("map").dataset.ready = "yes";
+    $("map").on("plotly_hover", ({points: [point], event}) => tip(under(point), event));
+    $("map").on("plotly_unhover", () => { $("tip").hidden = true; });
+    $("map").on("plotly_click", ({points: [point]}) => {
+      choose(point.data.type === "heatmap" ? under(point) : setting(point.customdata));
+    });
+  }
+  legend();
+  const drawn = launch.axes.filter((axis) => axis !== x && axis !== y && !axis.gridded).map((axis) => axis.name);
+  const notes = [
+    asPoints || gridded ? "" : `axes of drawn values are in ${BINS} bands`,
+    asPoints || shown.length === cells.filled ? ""
+      : "a cell has the regime of most of its runs, of two equally common the worse",
+    mixed.length ? "dots: they disagree" : "",
+    asPoints ? "" : "the darker, the lower the final loss",
+    drawn.length ? `${drawn.join(", ")} ${drawn.length > 1 ? "vary" : "varies"} from point to point` : "",
+    "★ is the best setting; click for the curves",
+  ].filter(Boolean).join("; ");
+  const dashes = [...new Set(theory.map((line) => `${line.label} (${line.source})`))];
+  const dashed = dashes.map((words) => element("div", {}, element("i", {className: "dash"}), words));
+  $("notes").replaceChildren(...dashed, element("div", {textContent: notes}));
+}
+
+/** Cells of the map with their runs as linked lists: cells.first by cell, cells.next by run. cells.filled: how many have
+ * any; cells.mixed: a run of each whose runs disagree. */
+function heat() {
+  const across = x.edges.length - 1, up = y.edges.length - 1;
+  cells = {across, filled: 0, mixed: [],
+    first: new Int32Array(across * up).fill(-1), next: new Int32Array(launch.runs).fill(-1)};
+  for (const run of shown) {
+    const cell = y.cell[run] * across + x.cell[run];
+    cells.next[run] = cells.first[cell];
+    cells.first[cell] = run;
+  }
+  const z = Array.from({length: up}, (_, row) => Array.from({length: across}, (_, column) => {
+    const runs = inCell(row * across + column);
+    if (!runs.length) return null;
+    cells.filled++;
+    if (runs.some((run) => launch.arrays.regime[run] !== launch.arrays.regime[runs[0]])) cells.mixed.push(runs[0]);
+    return tone(runs);
+  }));
+  return {type: "heatmap", x: x.edges, y: y.edges, z, zmin: 0, zmax: K, colorscale: COLORSCALE, showscale: false,
+    hoverinfo: "none"};
+}
+function inCell(cell) {
+  const runs = [];
+  for (let run = cells.first[cell]; run >= 0; run = cells.next[run]) runs.push(run);
+  return runs;
+}
+
+function points() {
+  const runs = Array.from(shown);
+  cells = null;
+  const color = runs.map((run) => COLORS[launch.arrays.regime[run]]);
+  const size = Math.min(11, Math.max(5, 240 / Math.sqrt(runs.length)));
+  return {type: "scatter", mode: "markers", x: runs.map(x.place), y: runs.map(y.place), customdata: runs,
+    hoverinfo: "none", cliponaxis: false, marker: {size, color, line: {color: "#fff", width: 0.6}}};
+}
+
+/** The runs under a point of the map. */
+function under(point) {
+  if (point.data.type === "heatmap") {
+    const [row, column] = point.pointIndex ?? point.pointNumber;
+    return inCell(row * cells.across + column);
+  }
+  return [point.customdata];
+}
+
+function theoryLines() {
+  const axes = [x.name, y.name];
+  const known = launch.theory.findIndex((t) => axes.includes(t.x) && axes.includes(t.y));
+  if (known < 0) return [];
+  const {over, lines, x: first} = launch.theory[known], points = launch.arrays[`theory.${known}`];
+  const at = over.map((name) => fixed.get(axisNamed(name)));
+  let from = 0;
+  return lines.map((line) => {
+    const middle = from + line.points, end = middle + line.points;
+    const one = Array.from(points.subarray(from, middle)), other = Array.from(points.subarray(middle, end));
+    from = end;
+    return first === x.name ? {...line, x: one, y: other} : {...line, x: other, y: one};
+  }).filter((line) => line.at.every((position, k) => position === at[k]));
+}
+
+/** A ring around what was clicked, and a white line beside the zero of a logarithmic axis. */
+function shapes() {
+  const drawn = [], zero = {type: "line", line: {color: "#fff", width: 3}}, seen = chosen.find((run) => shown.includes(run));
+  if (x.zero && y.gridded) drawn.push({...zero, x0: x.edges[1], x1: x.edges[1], y0: 0, y1: 1, yref: "paper"});
+  if (y.zero && x.gridded) drawn.push({...zero, y0: y.edges[1], y1: y.edges[1], x0: 0, x1: 1, xref: "paper"});
+  if (seen !== undefined) {
+    drawn.push({type: "circle", xsizemode: "pixel", ysizemode: "pixel", xanchor: x.place(seen), yanchor: y.place(seen),
+      x0: -11, x1: 11, y0: -11, y1: 11, line: {color: "#000", width: 2}});
+  }
+  return drawn;
+}
+
+function legend() {
+  const here = new Array(K).fill(0);
+  for (const run of shown) here[launch.arrays.regime[run]]++;
+  $("legend").replaceChildren(...REGIMES.map((name, k) => {
+    const swatch = element("i");
+    swatch.style.background = COLORS[k];
+    return element("span", {}, swatch, `${name} ${whole(here[k])}`);
+  }));
+  if (shown.length === launch.runs) return;
+  const share = `${whole(shown.length)} of ${whole(launch.runs)} runs at these values`;
+  $("legend").append(element("span", {className: "soft"}, share));
+}
+
+/** Settings and figures of some runs as a table; the range where they differ. */
+function facts(runs) {
+  const rows = launch.axes.map((axis) => [axis.name, range(runs.map(axis.value))]);
+  const count = (k) => runs.filter((run) => launch.arrays.regime[run] === k).length;
+  const counts = REGIMES.map((name, k) => [name, count(k)]).filter(([, n]) => n);
+  rows.push(["regime", counts.map(([name, n]) => (runs.length > 1 ? `${n} ${name}` : name)).join(", ")]);
+  for (const name of launch.figures) {
+    const column = launch.arrays[`figure.${name}`];
+    let values = runs.map((run) => column[run]);
+    if (column instanceof Int32Array) values = values.filter((value) => value >= 0);
+    else if (column instanceof Uint8Array) values = [["no", "some", "yes"][values.some(Boolean) + values.every(Boolean)]];
+    else if (name === "largest_spike") values = values.filter(Number.isFinite);
+    if (values.length) rows.push([name.replaceAll("_", " "), range(values)]);
+  }
+  return element("table", {className: "facts"}, ...rows.map(([name, value]) =>
+    element("tr", {}, element("td", {textContent: name}), element("td", {textContent: value}))));
+}
+function range(values) {
+  if (typeof values[0] === "string") return values[0];
+  const lost = values.some((value) => !Number.isFinite(value)), finite = values.filter(Number.isFinite);
+  if (!finite.length) return "lost";
+  const say = (value) => (Number.isInteger(value) && value < 1e9 ? whole(value) : short(value));
+  const [low, high] = [finite.reduce((a, b) => Math.min(a, b)), finite.reduce((a, b) => Math.max(a, b))];
+  return (low === high ? say(low) : `${say(low)} … ${say(high)}`) + (lost ? " … lost" : "");
+}
+
+function tip(runs, event) {
+  if (!runs.length) { $("tip").hidden = true; return; }
+  $("tip").replaceChildren(facts(runs));
+  $("tip").hidden = false;
+  const {width, height} = $("tip").getBoundingClientRect();
+  const left = event.clientX + 18 + width > innerWidth ? event.clientX - width - 14 : event.clientX + 18;
+  $("tip").style.left = `${Math.max(4, left)}px`;
+  $("tip").style.top = `${Math.max(4, Math.min(event.clientY - height / 2, innerHeight - height - 4))}px`;
+}
+
+function choose(runs) {
+  if (!runs.length) return;
+  chosen = runs;
+  Plotly.relayout("map", {shapes: shapes()});
+  curves();
+}

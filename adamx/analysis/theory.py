@@ -1,0 +1,281 @@
+"""What theory predicts: for which hyperparameters a minimum is stable, and how it is lost where it is not.
+
+Near a minimum of curvature L the gradient vanishes, v forgets, and Adam's denominator sinks to its floor, eps. What
+is left is momentum with the rate lr / eps, whose iterates shrink only below a limit. So the minimum is stable iff
+
+    lr L / eps < 2 (1 + beta1) / (1 - beta1)        Adam: Cohen et al. 2022, arXiv 2207.14484, as v -> 0
+    lr L / eps < 2 (1 + momentum)                   RMSprop: the same with heavy ball, Polyak 1964
+    lr L < 2;  2 (1 + momentum);  2 (1 + momentum) / (1 + 2 momentum)       gradient descent, heavy ball, Nesterov
+
+L is the largest eigenvalue of the Hessian there; lr is constant, and gradient noise far below eps. With hardly any eps
+the minimum of a quadratic is not stable, and the betas say how it is lost (Tang et al. 2026); that of |x|^k, k > 2,
+has no curvature, and without eps the betas alone say whether it is kept (Bai et al. 2026).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adamx.analysis.scales import Scale, short
+from adamx.optimizer import rule
+
+COHEN = "Cohen et al. 2022, arXiv 2207.14484, as v -> 0"
+POLYAK = "Polyak 1964, USSR Comp. Math. 4(5); at the rate lr / eps where there is an eps"
+NESTEROV = "Nesterov 1983, Dokl. 269"
+TANG = "Tang, Chen & Liu 2026, arXiv 2609.18314"
+BAI = "Bai et al. 2026, arXiv 2603.09581"
+
+SPIKE_FACTOR, SPIKE_POWER = 15.6, 3.07  # fitted by Tang et al. at lr = 0.1, curvature 1, eps = 1e-30
+SPIKE_BETA1 = 0.75  # below it, runs with and without spikes alternate along beta2 instead of parting at the law
+TINY = 1.001e-3  # the largest eps / (lr L) that they found the law to hold for, and rounding
+QUIET = 0.01  # gradient noise / eps* that does not move the threshold yet
+POINTS = 256  # along each axis of a line
+
+Named = Mapping[str, Any]  # settings or hyperparameters by name: numbers, or arrays that broadcast
+
+
+def sharpness_limit(lr: Any, beta1: Any) -> Any:
+    """The preconditioned sharpness above which Adam leaves a minimum: 38 / lr at beta1 = 0.9.
+
+    Source: Cohen et al. 2022, arXiv 2207.14484: the largest eigenvalue of H / (sqrt(v_hat) + eps), at whose limit
+    full-batch Adam trains.
+    """
+    return 2 * (1 + beta1) / ((1 - beta1) * lr)
+
+
+def eps_threshold(lr: Any, beta1: Any, curvature: Any, weight_decay: Any = 0.0) -> Any:
+    """eps*: the minimum is stable iff eps (outside the root) is larger; RMSprop: beta1 = 0.
+
+    eps* = lr curvature (1 - beta1) / (2 (1 + beta1)); with AdamW's decay, 2 - lr weight_decay stands for the 2.
+    Source: derived: z = -1 in z^2 - (d + beta1 - (1 - beta1) lr curvature / eps) z + d beta1, the polynomial of
+    AdamW at v = 0, d = 1 - lr weight_decay. Without decay it is `sharpness_limit` at v = 0.
+    """
+    return lr * curvature * (1 - beta1) / ((2 - lr * weight_decay) * (1 + beta1))
+
+
+def rmsprop_residual(lr: Any, eps: Any, curvature: Any) -> Any:
+    """|x| of the 2-cycle that RMSprop ends in on curvature x^2 / 2: lr / 2 - eps / curvature; 0 from eps* on.
+
+    Source: derived: on x, -x, x ... sqrt(v) is curvature |x|, and a step is 2 |x|.
+    """
+    return np.maximum(lr / 2 - eps / curvature, 0.0)
+
+
+def first_step(lr: Any, beta1: Any, beta2: Any) -> Any:
+    """|x_1 - x_0| of Adam without bias correction where eps does not count; RMSprop: beta1 = 0. With correction, lr.
+
+    Source: m_1 / sqrt(v_1) = (1 - beta1) / sqrt(1 - beta2); Kingma & Ba 2014, arXiv 1412.6980, section 6.4.
+    """
+    return lr * (1 - beta1) / np.sqrt(1 - beta2)
+
+
+def lr_limit(curvature: Any, momentum: Any = 0.0, nesterov: bool = False) -> Any:
+    """The lr from which on heavy ball, or Nesterov's momentum, diverges on a quadratic; gradient descent: momentum = 0.
+
+    Source: derived: z = -1 in the characteristic polynomial. Polyak 1964, Nesterov 1983.
+    """
+    return 2 * (1 + momentum) / ((1 + 2 * momentum if nesterov else 1) * curvature)
+
+
+def spike_boundary(beta1: Any) -> Any:
+    """The beta2 above which Adam with hardly any eps spikes on a quadratic: 1 - beta2 = 15.6 (1 - beta1)^3.07.
+
+    Source: the fit of Tang, Chen & Liu 2026, arXiv 2609.18314, at lr = 0.1, curvature 1, eps = 1e-30.
+    """
+    return 1 - SPIKE_FACTOR * (1 - beta1) ** SPIKE_POWER
+
+
+def power_boundaries(beta2: Any, k: float) -> tuple[Any, Any]:
+    """(stable, spikes): Adam without eps keeps the minimum of |x|^k / k for beta1 below the first, spikes up to the
+    second, and beyond it oscillates like sign descent. k > 2.
+
+    Source: Bai et al. 2026, arXiv 2603.09581.
+    """
+    return beta2 ** (k / (2 * (k - 2))), beta2 ** ((k - 1) / (2 * (k - 2)))
+
+
+def power_slope(beta2: Any, k: float) -> Any:
+    """ln(loss) per step of Adam without eps on |x|^k / k where it is stable. Source: Bai et al. 2026."""
+    return k * np.log(beta2) / (2 * (k - 2))
+
+
+def curvature(problem: str, settings: Named) -> float | None:
+    """The largest curvature at the minimum where the problem's settings say it, otherwise None."""
+    if problem != "quadratic":
+        return None
+    each = np.asarray(settings["curvature"], dtype=np.float64)
+    return float(each.max()) if each.min() >= 0 else None
+
+
+class Law(NamedTuple):
+    """A run is `what` if and only if the hyperparameter `name` is above or below (`sign`) a bound that the others set.
+
+    Attributes:
+        formula: the bound, to be read. bound: the same as a function of all hyperparameters.
+        known: for which hyperparameters the law is known to hold.
+    """
+
+    what: str
+    name: str
+    sign: str
+    formula: str
+    source: str
+    bound: Callable[[Named], Any]
+    known: Callable[[Named], Any]
+
+    @property
+    def label(self) -> str:
+        return f"{self.what} for {self.name} {self.sign} {self.formula}"
+
+
+def laws(optimizer: str, problem: str, settings: Named, sharpness: float | None = None) -> list[Law]:
+    """What is known of an optimizer on a problem, the law of the minimum's stability first; empty where nothing is.
+
+    Args:
+        sharpness: the largest curvature at the minimum, for problems whose settings do not say it.
+    """
+    noise = float(settings.get("noise", 0.0))
+    if (optimizer, problem) == ("adam", "power") and np.ndim(settings["k"]) == 0 and settings["k"] > 2 and noise == 0:
+        return _power_laws(float(settings["k"]))
+    L = curvature(problem, settings) if sharpness is None else sharpness
+    if L is None or L <= 0 or optimizer not in BOUNDS:
+        return []
+    stable = _stable_law(optimizer, L, noise)
+    return [stable, _spike_law(stable, L, noise)] if (optimizer, problem) == ("adam", "quadratic") else [stable]
+
+
+# What sets the bound on eps (with a beta2) or on lr (without) at a minimum of curvature L: formula, source, function.
+BOUNDS: dict[str, tuple[str, str, Callable[[Named, float], Any]]] = {
+    "adam": (
+        "lr curvature (1 - beta1) / (2 (1 + beta1))",
+        COHEN,
+        lambda h, L: eps_threshold(h["lr"], h["beta1"], L),
+    ),
+    "adamw": (
+        "lr curvature (1 - beta1) / ((2 - lr weight_decay) (1 + beta1))",
+        COHEN,
+        lambda h, L: eps_threshold(h["lr"], h["beta1"], L, h["weight_decay"]),
+    ),
+    "rmsprop": ("lr curvature / (2 (1 + momentum))", POLYAK, lambda h, L: h["lr"] / lr_limit(L, h["momentum"])),
+    "sgd": ("2 / curvature", POLYAK, lambda h, L: lr_limit(L)),
+    "momentum": ("2 (1 + momentum) / curvature", POLYAK, lambda h, L: lr_limit(L, h["momentum"])),
+    "nesterov": (
+        "2 (1 + momentum) / ((1 + 2 momentum) curvature)",
+        NESTEROV,
+        lambda h, L: lr_limit(L, h["momentum"], nesterov=True),
+    ),
+}
+
+
+def _stable_law(optimizer: str, L: float, noise: float) -> Law:
+    formula, source, bound = BOUNDS[optimizer]
+    adaptive = "beta2" in rule(optimizer).defaults
+
+    def known(h: Named) -> Any:
+        quiet = noise <= QUIET * bound(h, L) if adaptive else True
+        return quiet & (np.asarray(h.get("eps_root", 0)) == 0) & (np.asarray(h.get("ema", 0)) == 0)
+
+    return Law("stable", *(("eps", ">") if adaptive else ("lr", "<")), formula, source, lambda h: bound(h, L), known)
+
+
+def _spike_law(stable: Law, L: float, noise: float) -> Law:
+    """Where there is hardly any eps, and less of it than makes the minimum stable."""
+
+    def known(h: Named) -> Any:
+        hardly = (h["eps"] + noise <= TINY * h["lr"] * L) & (h["eps"] < stable.bound(h))
+        return stable.known(h) & hardly & (h["beta1"] >= SPIKE_BETA1)
+
+    formula = f"1 - {SPIKE_FACTOR} (1 - beta1)^{SPIKE_POWER}"
+    return Law("spiking", "beta2", ">", formula, TANG, lambda h: spike_boundary(h["beta1"]), known)
+
+
+def _power_laws(k: float) -> list[Law]:
+    def known(h: Named) -> Any:
+        return (np.asarray(h["eps"]) == 0) & (np.asarray(h["eps_root"]) == 0)
+
+    def law(what: str, side: int, exponent: float) -> Law:
+        formula = "beta2" if exponent == 1 else f"beta2^{short(exponent)}"
+        return Law(what, "beta1", "<", formula, BAI, lambda h: power_boundaries(h["beta2"], k)[side], known)
+
+    half = 1 / (2 * (k - 2))
+    return [law("stable", 0, k * half), law("stable or spiking", 1, (k - 1) * half)]
+
+
+class Line(NamedTuple):
+    """A curve of a regime map: its values (points,) on both axes, what it separates, and who says so."""
+
+    label: str
+    x: np.ndarray
+    y: np.ndarray
+    source: str
+
+
+def lines(
+    optimizer: str, problem: str, settings: Named, x: Scale, y: Scale, fixed: Named, sharpness: float | None = None
+) -> list[Line]:
+    """The boundaries that theory draws into a regime map, inside the range of its axes; empty where none is known.
+
+    Args:
+        optimizer, problem, settings: as in `Results`. The lr must be constant.
+        x, y: the axes of the map. fixed: all other hyperparameters; what is missing has the rule's default.
+        sharpness: the largest curvature at the minimum, for problems whose settings do not say it.
+    """
+    known = laws(optimizer, problem, settings, sharpness)
+    if not known:
+        return []
+    a, b = _dense(x), _dense(y)
+    h = {**rule(optimizer).defaults, **fixed, x.name: _values(x, a)[:, None], y.name: _values(y, b)[None, :]}
+    found = []
+    for law in known:
+        beyond = np.where(law.known(h), h[law.name] - law.bound(h), np.nan)
+        beyond = np.broadcast_to(beyond, (POINTS, POINTS))
+        upward, across = _crossings(beyond, b), _crossings(beyond.T, a)
+        if np.isfinite(upward).sum() >= np.isfinite(across).sum():
+            line = Line(law.label, _values(x, a), _values(y, upward), law.source)
+        else:
+            line = Line(law.label, _values(x, across), _values(y, b), law.source)
+        there = np.isfinite(line.x) & np.isfinite(line.y)
+        if there.sum() > 1:
+            found.append(line._replace(x=line.x[there], y=line.y[there]))
+    return found
+
+
+def _dense(axis: Scale) -> np.ndarray:
+    """(POINTS,) places along the whole axis, without the zero of a log axis."""
+    at = axis.place(axis.values[1:] if axis.has_zero else axis.values)
+    return np.linspace(at[0], at[-1], POINTS)
+
+
+def _values(axis: Scale, places: np.ndarray) -> np.ndarray:
+    """The values at some places: the inverse of `Scale.place`."""
+    return {"linear": lambda p: p, "log": lambda p: 10**p, "one-minus": lambda p: 1 - 10**-p}[axis.spacing](places)
+
+
+def _crossings(beyond: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """(rows,) where each row changes its sign, between the places `at` of its columns; NaN where it does not."""
+    left, right = beyond[:, :-1], beyond[:, 1:]
+    change = ((left <= 0) & (right > 0)) | ((left > 0) & (right <= 0))
+    first = change.argmax(axis=1)
+    row = np.arange(len(beyond))
+    low, high = left[row, first], right[row, first]
+    with np.errstate(divide="ignore", invalid="ignore"):
+        inside = at[first] + (at[first + 1] - at[first]) * low / (low - high)
+    return np.where(change.any(axis=1), inside, np.nan)
+
+
+def prediction(
+    optimizer: str, problem: str, settings: Named, hyper: Named, sharpness: float | None = None
+) -> str | None:
+    """What theory says of one run, in a sentence; None where it says nothing. The arguments are those of `lines`."""
+    known = laws(optimizer, problem, settings, sharpness)
+    h = {**rule(optimizer).defaults, **hyper} if known else {}
+    clauses = [
+        f"{law.what} only for {law.name} {law.sign} {short(float(law.bound(h)))} (= {law.formula}), "
+        f"and {law.name} is {short(h[law.name])}"
+        for law in known
+        if law.known(h)
+    ]
+    return f"theory: near the minimum a run is {'; '.join(clauses)}" if clauses else None

@@ -1,0 +1,124 @@
+"""python -m adamx.replay RUN_ID: re-runs a recorded run from its MLflow record alone and compares its loss curve."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+from rich.console import Console
+
+from adamx import recorded
+from adamx.children import digests
+from adamx.launch import Launch
+from adamx.problem import problem
+from adamx.progress import compute
+from adamx.record import versions
+from adamx.recorded import Recorded
+from adamx.registry import InputError
+from adamx.results import Results
+
+DESCRIPTION = """\
+Re-run a recorded run from its MLflow record alone and say whether its loss curve is the same to the last bit, or how
+far off it is and what differs: versions, machine, sources. The exit code is 1 where the curve differs and nothing else
+does. The store is ./mlflow.db, or where MLFLOW_TRACKING_URI says."""
+IRRELEVANT = ("cores", "git_commit", "git_dirty")  # threads change no bit; the sources have a digest
+
+
+class Deviation(NamedTuple):
+    """How far replayed curves are from the recorded ones.
+
+    `first` is the first recorded step at which a curve differs; `largest` the largest relative difference (infinite
+    where only one of the two is finite), of the run at position `run` and at step `step`.
+    """
+
+    first: int
+    largest: float
+    run: int
+    step: int
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Replay what the command line names; the exit code: 0, 1 for an unexplained difference, 2 for unusable input."""
+    parser = argparse.ArgumentParser(prog="python -m adamx.replay", description=DESCRIPTION)
+    parser.add_argument("run", metavar="RUN_ID", help=recorded.ADDRESS)
+    typed, console = parser.parse_args(arguments), Console()
+    try:
+        found = recorded.read(typed.run)
+        again = run(found.launches, console)
+    except InputError as error:
+        print(f"adamx: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    same, elsewhere = identical(found, again), differences(found)
+    for line in report(found, again, same, elsewhere):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    return int(not same.all() and not elsewhere)
+
+
+def run(launches: Sequence[Launch], console: Console) -> list[Results]:
+    """The Results of each launch, with progress on the console."""
+    results = compute(launches, [problem(launch.problem, launch.problem_args) for launch in launches], console)
+    if sum(map(len, results)) < sum(map(len, launches)):
+        raise KeyboardInterrupt
+    return results
+
+
+def identical(found: Recorded, again: Sequence[Results]) -> np.ndarray:
+    """(runs,) whether each curve has the digest that was recorded."""
+    return np.array([mark for r in again for mark in digests(r)]) == np.array(found.digests)
+
+
+def deviation(old: np.ndarray, new: np.ndarray, steps: np.ndarray) -> Deviation:
+    """How far curves `new` (records, runs) are from the curves `old`, which are not all the same."""
+    a, b = np.asarray(old, np.float64), np.asarray(new, np.float64)
+    with np.errstate(invalid="ignore"):
+        relative = np.abs(a - b) / np.maximum(np.abs(a), np.abs(b))
+    finite = np.isfinite(a) & np.isfinite(b)
+    relative = np.where(finite, np.nan_to_num(relative), np.inf)  # 0 / 0 is no difference
+    relative[(a == b) | (np.isnan(a) & np.isnan(b))] = 0
+    step, run = np.unravel_index(relative.argmax(), relative.shape)
+    first = relative.any(axis=1).argmax()
+    return Deviation(int(steps[first]), float(relative[step, run]), int(run), int(steps[step]))
+
+
+def differences(found: Recorded) -> dict[str, tuple[str, str]]:
+    """What else a curve depends on and is not as recorded: by name, its value then and now."""
+    then, now = found.parent.data.tags, versions()
+    names = [*now, *(name for name in then if name.startswith("version.") and name not in now)]
+    pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in names if name not in IRRELEVANT}
+    return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+def report(
+    found: Recorded, again: Sequence[Results], same: np.ndarray, elsewhere: Mapping[str, tuple[str, str]]
+) -> Iterator[str]:
+    """What came out, line by line."""
+    words = (
+        f"{same.sum():,} of {len(same):,} runs are"
+        if len(same) > 1
+        else "the run is"
+        if same.all()
+        else "the run is not"
+    )
+    yield f"{words} bit-identical to the record"
+    first = 0
+    for old, new in zip(found.results, again, strict=True):
+        part = slice(first, first := first + len(old))
+        differ = ~same[part]
+        if differ.any():
+            far = deviation(old.loss[:, differ], new.loss[:, differ], old.steps)
+            where = f"row {found.rows[part][differ][far.run]}, step {far.step:,}"
+            yield f"{old.title}: {differ.sum():,} not, from step {far.first:,} on"
+            yield f"the largest difference is {far.largest:.2g} of the loss ({where})"
+    for name, (then, now) in elsewhere.items():
+        yield f"{name}: {then} when recorded, {now} now"
+    if not elsewhere:
+        yield "machine, versions and sources are those of the record"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

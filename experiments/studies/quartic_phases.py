@@ -1,0 +1,126 @@
+"""On x⁴/4 Adam converges exponentially at a constant lr if β1 < β2, and else it spikes or oscillates.
+
+Near a minimum of x^k/k with k > 2 the gradient falls faster than √v = C β2^(t/2) can follow: v forgets alone, the step
+lr g/√v grows relative to the gradient, and x settles on a decay at which both keep pace, x^(k-2) ~ √v. So
+
+    log loss falls by k ln β2 / (2(k-2)) a step
+
+This decay is stable iff β1 < β2^(k/(2(k-2))). Up to β2^((k-1)/(2(k-2))), where m forgets as fast as the gradient
+decays, it exists without being stable, and the loss spikes; beyond that there is none, and x oscillates like SignGD,
+with a loss near that of lr/2. For k = 4 the three are β1 < β2, β1 < β2^(3/4), and the rest.
+
+Measured with ε = 0, no bias correction, m and v started at the first gradient, x0 = 1, lr = 1e-3, 100,000 steps.
+Regimes are those of adamx/regimes.py, which knows nothing of the formulas. Losses fall to 1e-300, so spikes count at
+any height (`spike_floor` 0), and from 100 times the running median on: the same factor in x as 10 is on a quadratic.
+
+Found: the first border is exact. The second is none in what runs end up doing: beside it the share of runs that spike
+is the same on both sides. Whether an unstable decay exists matters only as long as a run follows it, which is until its
+first spike.
+"""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from matplotlib.colors import ListedColormap
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+import adamx
+from adamx.analysis import COLORS, theory
+from adamx.problem import problem
+from adamx.study import Check, between, near
+
+CLAIMS = "7"
+SOURCE = (
+    "Bai et al. 2026, arXiv 2603.09581; second-hand: its abstract was read, the formulas and settings are from notes"
+)
+SECONDS = 6
+QUICK = True
+
+RULE = str(Path(__file__).with_name("_bai_adam.py"))
+LR, BETA2, STEPS = 1e-3, 0.93, 100_000
+THREE = {0.9: "converged", 0.94: "spiking", 0.99: "oscillating"}  # by β1 at BETA2
+NAMES = ("converged", "spiking", "oscillating")
+AXIS = np.linspace(0.02, 0.98, 50)
+NEAR_SIGN = (LR / 2) ** 4 / 4
+
+
+def run():
+    quartic = problem("power", {"k": 4.0})
+    strict = quartic.criteria._replace(target=1e-250, spike_floor=0.0, spike_ratio=100.0)
+    quartic = replace(quartic, criteria=strict)
+    three = {"lr": LR, "beta1": list(THREE), "beta2": BETA2}
+    return {
+        "three": adamx.simulate(RULE, quartic, three, STEPS, 10),
+        "map": adamx.simulate(RULE, quartic, adamx.grid(lr=LR, beta1=AXIS, beta2=AXIS), STEPS, 1000),
+    }
+
+
+def predicted(results):
+    """(runs,) the regime that the formulas name, and where they name one: not on a border itself."""
+    beta1, beta2 = results.columns["beta1"], results.columns["beta2"]
+    borders = theory.power_boundaries(beta2, 4)
+    on = np.any([np.isclose(beta1, border, rtol=0, atol=1e-9) for border in borders], axis=0)
+    return np.select([beta1 < border for border in borders], NAMES[:2], NAMES[2]), ~on
+
+
+def check(runs) -> list[Check]:
+    three, grid = runs["three"], runs["map"]
+    decay = (three.steps >= 2000) & (three.steps < 9000)
+    slope = np.polyfit(three.steps[decay], np.log(three.loss[decay, 0]), 1)[0]
+    checks = [
+        near(
+            "log-loss per step at β1 = 0.9, β2 = 0.93", theory.power_slope(BETA2, 4), slope, 1e-6, "a pure exponential"
+        )
+    ]
+    for beta1, name, regime in zip(THREE, THREE.values(), three.regime, strict=True):
+        checks.append(Check(f"regime at β1 = {beta1:g}, β2 = 0.93", name, str(regime), regime == name, "a word"))
+    named, clear = predicted(grid)
+    stable = ((grid.regime == "converged") == (named == "converged"))[clear].mean()
+    why = "the claim's 99 %; settings that lie on a border, β1 = β2, count nowhere"
+    checks.append(between("share of the map: converged where the first formula says so", 0.99, stable, 1, why))
+    checks.append(between("share of the map: all three as named", 0.99, (grid.regime == named)[clear].mean(), 1, why))
+    beta1, beta2 = grid.columns["beta1"], grid.columns["beta2"]
+    across = (beta1 - beta2) / (theory.power_boundaries(beta2, 4)[1] - beta2)  # 0 at the first border, 1 at the second
+    spikes = [(grid.regime[(across > low) & (across < low + 0.25)] == "spiking").mean() for low in (0.75, 1.0)]
+    what = "share of spiking runs a quarter of the strip's width below and above the second border"
+    words = f"{spikes[0]:.3g}, {spikes[1]:.3g}"
+    checks.append(Check(what, "≥ 0.99, ≤ 0.01", words, bool(spikes[0] >= 0.99 and spikes[1] <= 0.01), "the same 99 %"))
+    last = [(r.loss[r.steps >= STEPS // 2].max(axis=0) / NEAR_SIGN) ** 0.25 for r in (three, grid)]
+    why = "near: within a factor of 2"
+    checks.append(between("largest late |x| over lr/2 at β1 = 0.99, β2 = 0.93", 0.5, last[0][2], 2, why))
+    middle = np.median(last[1][named == "oscillating"])
+    checks.append(between("largest late |x| over lr/2, median of the third region", 0.5, middle, 2, why))
+    return checks
+
+
+def figure(runs) -> Figure:
+    figure = Figure(figsize=(9.5, 4.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    grid, three = runs["map"], runs["three"]
+    codes = np.searchsorted(sorted(COLORS), grid.regime).reshape(50, 50)  # [beta1, beta2]
+    colors = ListedColormap([COLORS[name] for name in sorted(COLORS)])
+    left.pcolormesh(AXIS, AXIS, codes, cmap=colors, vmin=-0.5, vmax=len(COLORS) - 0.5, rasterized=True)
+    fine = np.linspace(0, 1, 200)
+    for border, dash in zip(theory.power_boundaries(fine, 4), ("-", (0, (4, 2))), strict=True):
+        left.plot(fine, border, color="black", lw=1.5, ls=dash)
+    left.set(xlabel="β2", ylabel="β1", xlim=(0.01, 0.99), ylim=(0.01, 0.99), aspect="equal")
+    left.set_title("solid β1 = β2, dashed β1 = β2^(3/4)")
+    for run in (2, 1, 0):
+        beta1, regime = three.columns["beta1"][run], three.regime[run]
+        right.plot(three.steps, three.loss[:, run], color=COLORS[regime], lw=0.8, label=f"β1 = {beta1:g}")
+        left.plot(BETA2, beta1, "o", mfc="white", mec="black", ms=5, clip_on=False)
+    right.plot([1000, 2400], BETA2 ** np.array([0.0, 1400]) * 1e-12, ":", color="black", lw=1.6)
+    right.text(1500, 1e-42, "slope ln β2", ha="right")
+    right.axhline(NEAR_SIGN, color="black", lw=0.8)
+    right.text(60, NEAR_SIGN / 10, "x = lr/2", va="top")
+    right.set(yscale="log", xlabel="step", ylabel="loss", xlim=(0, 6000), ylim=(1e-60, 1))
+    right.set_title("β2 = 0.93 and β1 = 0.9, 0.94, 0.99: the white dots")
+    figure.legend(
+        handles=[Patch(color=COLORS[name], label=f"{name} {(grid.regime == name).sum():,}") for name in NAMES],
+        loc="outside lower center",
+        ncols=3,
+    )
+    figure.suptitle("Adam without ε on x⁴/4, lr = 0.001: 2,500 settings, 100,000 steps each", weight="bold")
+    return figure
