@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -49,24 +50,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     folder = tmp_path_factory.mktemp("site")
     env = {k: v for k, v in os.environ.items() if k not in ("MLFLOW_TRACKING_URI", "MLFLOW_EXPERIMENT_NAME")}
     subprocess.run([sys.executable, "-m", "adamx.sweep", *SWEEP.split()], cwd=folder, env=env, check=True, timeout=120)
-    client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+    with contextlib.chdir(folder):  # where a client makes its folder of artifacts
+        client = MlflowClient(f"sqlite:///{folder}/mlflow.db")
+        client.search_experiments()
     experiment = client.get_experiment_by_name("adamx").experiment_id
     (parent,) = client.search_runs([experiment], "metrics.runs > 0")
-    _report(client, parent.info.run_id)
     with serving(folder) as address:
         yield Site(address, client, experiment, parent.info.run_id)
-
-
-def _report(client: MlflowClient, run_id: str) -> None:
-    """TO BE DELETED, with its call, when the sweep writes report.html itself."""
-    if any(file.path == "report.html" for file in client.list_artifacts(run_id)):
-        return
-    from adamx import recorded, store
-    from adamx.analysis.report import report
-
-    uri = client.tracking_uri
-    page = report(recorded.results(run_id, store.open(uri)))
-    client.log_text(run_id, page.decode(), "report.html")
 
 
 @pytest.fixture(scope="module")

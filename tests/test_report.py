@@ -328,7 +328,7 @@ def test_launches_are_chosen_and_no_name_is_markup(opened):
 def swept(tmp_path_factory):
     """A recorded sweep: (folder, parent's id, results)."""
     folder = tmp_path_factory.mktemp("swept")
-    results = [grid(seed=range(2)), lost()]
+    results = [grid(seed=range(2)), replace(lost(), problem="./mine.py")]
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
         sweep = record.start(record.open(), "adam on digits_mlp", {"steps": 400}, [])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 
@@ -18,7 +19,8 @@ def figures(results: Sequence[Results]) -> Iterator[tuple[str, Figure | bytes]]:
     if results:
         yield REPORT, report(results)
     for i, r in enumerate(results):
-        suffix = f"_{i}_{r.optimizer}_{r.problem}_{r.dtype}" if len(results) > 1 else ""
+        names = [Path(r.optimizer).stem, Path(r.problem).stem, r.dtype]  # of a user's own file, without the folder
+        suffix = "_".join(["", str(i), *names]) if len(results) > 1 else ""
         regimes = regime_map(r)
         if regimes is not None:
             yield f"regime_map{suffix}.png", regimes
