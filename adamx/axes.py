@@ -49,7 +49,8 @@ class Interval:
         low, high = (self.low, self.high) if self.scale == "lin" else (math.log(self.low), math.log(self.high))
         values = low * (1 - share) + high * share
         if self.scale != "lin":
-            values = np.exp(values)
+            with np.errstate(over="ignore"):  # at the largest float; clipped below
+                values = np.exp(values)
         values = np.array([float(f"{v:.{DIGITS}g}") for v in values])
         values = np.clip(np.where(share == 0, self.low, np.where(share == 1, self.high, values)), self.low, self.high)
         return 1 - values if self.scale == "1-log" else values
@@ -117,6 +118,8 @@ def values(name: str, typed: Any) -> np.ndarray:
             part = axis(item) if isinstance(item, str) else np.asarray(item)
         except InputError as error:
             raise InputError(f"{name}: {error}") from None
+        except ValueError:  # nested lists of different lengths
+            part = None
         if part is None or part.dtype.kind not in "bif" or part.ndim > 1:
             raise InputError(f"{name} is {item!r}: a number or an axis such as log:1e-12:1:25 is needed")
         parts.append(np.atleast_1d(part))

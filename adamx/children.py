@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from adamx import identity
 from adamx.registry import unknown
 from adamx.results import Results
 
@@ -126,7 +127,7 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
     curves = [(name, _Curve(r.steps, curve, at)) for name, curve in {"loss": r.loss, **r.curves}.items()]
     few = np.union1d(at[:: max(len(at) // LOG_POINTS, 1)], at[-1:])
     curves += [(name, _Curve(r.steps, log, few)) for name, log in logs.items() if log.ndim == 2]
-    marks = digests(r)
+    marks, points_ = digests(r), identity.of_results(r)
     bare = ("optimizer", "problem", "dtype")
     shown = [k for k in swept if k != "backend" and (k in columns or k in words)]
     for i in range(len(r)):
@@ -136,7 +137,7 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
         for key, curve in curves:
             metrics += [(key, value, step) for step, value in curve.points(i)]
         params = {**words, **{k: text(v) for k, v in own.items()}}
-        own_tags = {**tags, "regime": regimes[i], "curve_digest": marks[i]}
+        own_tags = {**tags, "regime": regimes[i], "curve_digest": marks[i], "point": points_[i]}
         yield Child(" ".join(name) or r.optimizer, params, own_tags, metrics)
 
 

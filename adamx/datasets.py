@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from adamx import registry
 from adamx.problem import Task, layers, whole
 from adamx.registry import InputError, unknown
 
@@ -56,10 +57,13 @@ def task(
     val, train = order[:cut], order[cut:]
     if whole("problem.batch", batch, 0) > len(train):
         raise InputError(f"problem.batch is {batch}: at most the {len(train)} training rows, or 0 for all of them")
-    mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
-    x = (x - mean) / np.where(spread > 0, spread, 1.0)
-    if loss == "squares":
-        y = (y - y[train].mean()) / (y[train].std() or 1.0)
+    with np.errstate(over="ignore", invalid="ignore"):  # said in words below
+        mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
+        x = (x - mean) / np.where(spread > 0, spread, 1.0)
+        if loss == "squares":
+            y = (y - y[train].mean()) / (y[train].std() or 1.0)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError("the data's values are too large: their squares must be finite")
     outputs = int(y.max()) + 1 if loss == "softmax" else 1
     widths = layers(x.shape[1], hidden, outputs)
     return Task(x[train], y[train], x[val], y[val], widths, loss, batch, float(target))
@@ -74,13 +78,14 @@ def read(path: str, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
     Raises:
         InputError: the file is missing or unreadable, has the wrong columns, text, NaN or fewer than 4 rows.
     """
-    file = Path(path).expanduser()
-    if not file.is_file():
+    file = registry.file(path) if isinstance(path, str) else None
+    if file is None:
         raise InputError(f"dataset {path!r} does not exist")
-    if file.suffix not in (".npz", ".csv"):
-        raise InputError(f"dataset {path!r} ends in {file.suffix!r}: .npz (arrays x and y) or .csv is needed")
+    suffix = Path(path).suffix
+    if suffix not in (".npz", ".csv"):
+        raise InputError(f"dataset {path!r} ends in {suffix!r}: .npz (arrays x and y) or .csv is needed")
     try:
-        x, y = _read_npz(file) if file.suffix == ".npz" else _read_csv(file, target_column)
+        x, y = _read_npz(file) if suffix == ".npz" else _read_csv(file, target_column)
     except InputError:
         raise
     except Exception as error:  # any file may be given: say what is wrong with it, not where we stumbled
@@ -96,11 +101,14 @@ def read(path: str, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _read_npz(file: Path) -> tuple[np.ndarray, np.ndarray]:
-    with np.load(file, allow_pickle=False) as arrays:
+    with file.open("rb") as content, np.load(content, allow_pickle=False) as arrays:
         for name in ("x", "y"):
             if name not in arrays:
                 raise InputError(f"dataset {str(file)!r} has arrays {sorted(arrays)}: x and y are needed")
-        return np.asarray(arrays["x"], dtype=np.float64), np.asarray(arrays["y"], dtype=np.float64)
+        x, y = arrays["x"], arrays["y"]
+        if {x.dtype.kind, y.dtype.kind} - set("biuf"):
+            raise InputError(f"dataset {str(file)!r} has x of {x.dtype} and y of {y.dtype}: numbers are needed")
+        return x.astype(np.float64), y.astype(np.float64)
 
 
 def _read_csv(file: Path, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:

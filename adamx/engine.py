@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError
 
 from adamx import instruments as shows
 from adamx import optimizer as optimizers
@@ -15,7 +16,7 @@ from adamx import problem as problems
 from adamx.chunk import Chunk
 from adamx.precision import FORMATS, ROUNDINGS, Storage
 from adamx.problem import Problem, whole
-from adamx.registry import InputError, unknown
+from adamx.registry import InputError, is_user, unknown
 from adamx.results import Results, concatenate
 from adamx.schedules import SCHEDULES, Schedule
 
@@ -33,18 +34,24 @@ def columns(
     """
     rule = optimizers.rule(optimizer)
     hyper = dict(hyper)
-    seeds = np.atleast_1d(np.asarray(hyper.pop("seed", seed)))
-    if seeds.dtype.kind not in "iuf" or seeds.ndim != 1 or not seeds.size:
-        raise InputError(f"seed is {seed!r}: a whole number, or one for each run, is needed")
-    bad = ~((seeds >= 0) & (seeds < MAX_SEED) & (seeds == np.floor(seeds)))
-    if bad.any():
-        raise InputError(f"seed is {seeds[bad][0]}: whole numbers from 0 to 2^32 - 1 are needed")
+    seeds = check_seeds(hyper.pop("seed", seed))
     checked = optimizers.check(rule, hyper)
     runs = max(len(seeds), len(checked["lr"]))
     if {len(seeds), len(checked["lr"])} - {1, runs}:
         raise InputError(f"{len(seeds)} seeds for {len(checked['lr'])} runs: one for all or one each is needed")
     checked = {name: np.ascontiguousarray(np.broadcast_to(values, runs)) for name, values in checked.items()}
-    return rule, checked, np.ascontiguousarray(np.broadcast_to(seeds, runs), dtype=np.int64)
+    return rule, checked, np.ascontiguousarray(np.broadcast_to(seeds, runs))
+
+
+def check_seeds(typed: Any) -> np.ndarray:
+    """(seeds,) int64, or an InputError that says what is needed."""
+    seeds = np.atleast_1d(np.asarray(typed))
+    if seeds.dtype.kind not in "iuf" or seeds.ndim != 1 or not seeds.size:
+        raise InputError(f"seed is {typed!r}: a whole number, or one for each run, is needed")
+    bad = ~((seeds >= 0) & (seeds < MAX_SEED) & (seeds == np.floor(seeds)))
+    if bad.any():
+        raise InputError(f"seed is {seeds[bad][0]}: whole numbers from 0 to 2^32 - 1 are needed")
+    return seeds.astype(np.int64)
 
 
 def check_shape(steps: object, record_every: object, dtype: str, backend: str, schedule: str) -> None:
@@ -55,7 +62,7 @@ def check_shape(steps: object, record_every: object, dtype: str, backend: str, s
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     _device(backend)
-    if schedule not in SCHEDULES:
+    if schedule not in tuple(SCHEDULES):  # what was typed may be a list, which no dictionary looks up
         raise unknown("schedule", schedule, SCHEDULES)
 
 
@@ -66,6 +73,8 @@ def precision(dtype: str, storage: Mapping[str, str | None] | None = None) -> tu
         dtype: one of `DTYPES`; a 16-bit format keeps all numbers so, in float32 arithmetic.
         storage: fields of `precision.Storage` that differ from that; None or "null" leaves a field as it is.
     """
+    if storage is not None and not isinstance(storage, Mapping):
+        raise InputError(f"storage is {storage!r}: fields are needed, such as storage.state=bfloat16")
     given = {key: value for key, value in (storage or {}).items() if value is not None}
     for key, value in given.items():
         if key not in Storage._fields:
@@ -141,7 +150,22 @@ def stream(optimizer: str, problem: Problem, hyper: Mapping[str, Any], steps: in
     """
     device = _device(options.get("backend", "cpu"))
     for chunk in chunks(optimizer, problem, hyper, steps, **options):
-        yield device.run(problem, chunk)
+        try:
+            yield device.run(problem, chunk)
+        except NumbaError as error:
+            raise _uncompiled(optimizer, problem, error) from error
+
+
+def _uncompiled(optimizer: str, problem: Problem, error: NumbaError) -> Exception:
+    """The error for a user's file that is good Python and no kernel; for what is shipped, the compiler's own."""
+    function = getattr(problem, "function", None)
+    yours = [n for n, f in ((optimizer, optimizers.rule(optimizer).update), (problem.name, function)) if is_user(f)]
+    if not yours:
+        return error
+    innermost = str(error).rpartition("Failed in")[2].splitlines()[1:]  # Numba tells the whole way there
+    words = next((line.strip() for line in innermost if line.strip()), type(error).__name__)
+    where = next((line.strip(" :") for line in innermost if line.strip().startswith("File ")), "")
+    return InputError(f"{' or '.join(yours)} cannot be compiled, only numbers, tuples and math can: {words} {where}")
 
 
 def _device(backend: str) -> Any:

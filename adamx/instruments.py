@@ -193,7 +193,8 @@ def check(chosen: object, rule: Rule, problem: Problem) -> tuple[str, ...]:
     Raises:
         InputError: an unknown name, or one that the rule or the problem cannot answer.
     """
-    typed = [chosen] if isinstance(chosen, str) else list(chosen) if isinstance(chosen, Sequence) else [str(chosen)]
+    several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
+    typed = list(map(str, chosen)) if several else [str(chosen)]  # type: ignore[call-overload]
     for name in typed:
         if name not in CURVES:
             raise unknown("instrument", name, CURVES)

@@ -81,7 +81,11 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
     Raises:
         InputError: a value that cannot be used; the message names it.
     """
-    groups = {group: dict(config[group]) for group in ("optimizer", "problem", "backend")}
+    kinds = ("optimizer", "problem", "backend")
+    for kind in kinds:
+        if not isinstance(config[kind], Mapping):
+            raise InputError(f"{kind} is {config[kind]!r}: a name is needed")
+    groups = {kind: dict(config[kind]) for kind in kinds}
     names = {group: settings.pop("name", None) for group, settings in groups.items()}
     for group, name in names.items():
         if not isinstance(name, str):
@@ -114,10 +118,10 @@ def _columns(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, n
     intervals = {name: found for name, value in typed.items() if (found := axes.interval(value))}
     if "seed" in intervals:
         raise InputError("seed cannot be drawn from an interval: name the seeds, as in seed=range(0,10)")
-    seeds = axes.values("seed", typed.pop("seed"))
+    seeds = engine.check_seeds(axes.values("seed", typed.pop("seed")))
     points = {n: axes.values(f"optimizer.{n}", value) for n, value in typed.items() if n not in intervals}
     draws = _draws(config["samples"], intervals)
-    drawn = axes.sample(intervals, draws, config["sampler"], int(abs(seeds[0])))
+    drawn = axes.sample(intervals, draws, config["sampler"], int(seeds[0]))
     columns = axes.grid(seed=seeds, draw=np.arange(draws), **points)
     draw = columns.pop("draw")
     return {**columns, **{name: values[draw] for name, values in drawn.items()}}
@@ -129,7 +133,10 @@ def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:
         raise InputError(f"optimizer.{next(iter(intervals))} is an interval: samples=N is needed, the points to draw")
     if samples is not None and not intervals:
         raise InputError(f"samples is {samples!r}, but no axis is an interval to draw from")
-    return 1 if samples is None else whole("samples", samples, 1)
+    draws = 1 if samples is None else whole("samples", samples, 1)
+    if draws > axes.MOST_RUNS:
+        raise InputError(f"samples is {draws:,}: at most {axes.MOST_RUNS:,} runs in one sweep")
+    return draws
 
 
 def swept(launches: Sequence[Launch]) -> list[str]:

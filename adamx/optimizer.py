@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx.portable import portable
-from adamx.registry import InputError, load, names, unknown
+from adamx.registry import InputError, load, names, raised, unknown
 from adamx.schedules import Schedule
 
 PACKAGE = "adamx.optimizers"
@@ -88,7 +88,15 @@ def rule(name: str) -> Rule:
     Raises:
         InputError: there is none; the message has the nearest name.
     """
-    return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], load(PACKAGE, "optimizer", name))
+    module = load(PACKAGE, "optimizer", name)
+    try:
+        return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], module)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's own code: anything may come
+        if not name.endswith(".py"):
+            raise
+        raise raised(f"optimizer file {name!r}", error) from error
 
 
 @cache
@@ -97,7 +105,7 @@ def _rule(name: str, module: Any) -> Rule:
         if not hasattr(module, needed):
             raise InputError(f"optimizer {name!r} has no `{needed}`: adamx/optimizers/sgd.py is the least example")
     State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
-    return Rule(
+    rule = Rule(
         name=name,
         Hyper=module.Hyper,
         State=State,
@@ -111,6 +119,23 @@ def _rule(name: str, module: Any) -> Rule:
         preconditioner=getattr(module, "preconditioner", None),
         doc=module.__doc__ or "",
     )
+    _try(rule)
+    return rule
+
+
+def _try(rule: Rule) -> None:
+    """Take one step in plain Python: a mistake is said now and in its own words, not by the compiler."""
+    for function in (rule.per_step, rule.update, *([rule.pool] if rule.pool else [])):
+        if not getattr(function, "__portable__", False):
+            raise InputError(f"optimizer {rule.name!r}: {function.__name__} needs the decorator @portable")
+    h = rule.Hyper(**rule.defaults)
+    clock, now = rule.per_step(1.0, rule.initial_clock(h), h)
+    rule.Clock(*map(float, clock))
+    state = rule.initial_state(h)
+    mean = (rule.pool(1.0, 0.5, state, h, now),) if rule.pool else ()
+    x, state = rule.update(1.0, 0.5, state, h, now, *mean)
+    float(x)
+    rule.State(*map(float, state))
 
 
 def allowed_range(name: str, default: object) -> tuple[float, float, str]:
@@ -145,7 +170,7 @@ def check(rule: Rule, hyper: Mapping[str, Any]) -> dict[str, np.ndarray]:
         typed = hyper.get(name, default)
         try:
             values = np.atleast_1d(np.asarray(typed, dtype=np.float64))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             raise InputError(f"{rule.name}.{name} is {typed!r}: not a number") from None
         least, bound, words = allowed_range(name, default)
         good = np.isin(values, (0.0, 1.0)) if isinstance(default, bool) else (values >= least) & (values < bound)

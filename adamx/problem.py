@@ -30,7 +30,7 @@ import numpy as np
 
 from adamx.optimizer import Nothing
 from adamx.regimes import Criteria
-from adamx.registry import InputError, load, names, unknown
+from adamx.registry import InputError, load, names, raised, unknown
 
 PACKAGE = "adamx.problems"
 LOSSES = ("softmax", "logistic", "squares")
@@ -120,9 +120,16 @@ def problem(name: str, args: Mapping[str, Any] | None = None) -> Problem:
     """
     module = load(PACKAGE, "problem", name)
     given = dict(args or {})
-    if hasattr(module, "build"):
-        return _task(name, module, given)
-    return _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
+    try:
+        if hasattr(module, "build"):
+            return _task(name, module, given)
+        return _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's own code: anything may come
+        if not name.endswith(".py"):
+            raise
+        raise raised(f"problem file {name!r}", error) from error
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -206,10 +213,12 @@ def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any
         value, g = function(x[0] if separable else x, params, *time)
         slopes = (g,) if separable else tuple(g)
         numbers = [float(v) for v in (value, *slopes)]
-    except Exception as error:  # the user's own code: anything may come
-        raise InputError(f"problem {name!r} raises {type(error).__name__} at its start: {error}") from error
+    except Exception as error:
+        raise raised(f"problem {name!r}", error, " at its start") from error
     if len(numbers) != 1 + (1 if separable else len(x)):
         raise InputError(f"problem {name!r} has {len(x)} coordinates in its start and {len(slopes)} in its gradient")
+    if not np.isfinite(numbers).all():
+        raise InputError(f"problem {name!r} is not finite at its start: value {numbers[0]}, gradient {numbers[1:]}")
 
 
 def _task(name: str, module: Any, given: dict[str, Any]) -> Task:
@@ -231,7 +240,7 @@ def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str
 def _numbers(what: str, value: object) -> np.ndarray:
     try:
         array = np.atleast_1d(np.asarray(value, dtype=np.float64))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InputError(f"problem {what} is {value!r}: a number or a list of numbers is needed") from None
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         raise InputError(f"problem {what} is {value!r}: finite numbers are needed")
@@ -247,5 +256,5 @@ def whole(what: str, value: object, least: int) -> int:
 
 def layers(features: int, hidden: int | Sequence[int], outputs: int) -> tuple[int, ...]:
     """Widths of all layers; `hidden` may be one number, a list, or empty."""
-    units = [hidden] if isinstance(hidden, int) else hidden
+    units = hidden if isinstance(hidden, Sequence) else [hidden]
     return (features, *(whole("problem.hidden", h, 1) for h in units), outputs)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -11,6 +11,7 @@ from rich.console import Console, RenderableType
 from rich.progress import BarColumn, Progress, TextColumn
 from rich.table import Column
 
+from adamx.journal import Journal, missing, part
 from adamx.launch import Launch
 from adamx.problem import Problem
 from adamx.results import Results, concatenate
@@ -26,21 +27,38 @@ class _Bar(Progress):
         yield from (task.fields["words"] for task in self.tasks)
 
 
-def compute(launches: Sequence[Launch], problems: Sequence[Problem], console: Console) -> list[Results]:
-    """The Results of each launch, with progress on the console; after Ctrl-C, those runs that were finished."""
+def compute(
+    launches: Sequence[Launch], problems: Sequence[Problem], console: Console, journal: Journal | None = None
+) -> list[Results]:
+    """The Results of each launch, with progress on the console; after Ctrl-C, those runs that were finished.
+
+    Args:
+        journal: has the chunks that need not be computed again, and takes those that are.
+    """
     results: list[Results] = []
     with SweepProgress(launches, console) as progress:
-        for launch, its_problem in zip(launches, problems, strict=True):
+        for i, (launch, its_problem) in enumerate(zip(launches, problems, strict=True)):
+            parts = journal.kept(i) if journal else {}
             progress.launch(launch, launch.compiled(its_problem))
-            parts: list[Results] = []
+            for chunk in parts.values():
+                progress.finished(chunk)
             try:
-                for chunk in launch.stream(its_problem, progress.tick):
-                    progress.finished(chunk)
-                    parts.append(chunk)
+                for runs in list(missing([(first, len(chunk)) for first, chunk in parts.items()], len(launch))):
+                    first = runs.start
+                    for chunk in part(launch, runs).stream(its_problem, progress.tick):
+                        if journal:
+                            journal.keep(i, first, chunk)
+                        progress.finished(chunk)
+                        parts[first] = chunk
+                        first += len(chunk)
             except KeyboardInterrupt:
-                return [*results, concatenate(parts)] if parts else results
-            results.append(concatenate(parts))
+                return [*results, _joined(parts)] if parts else results
+            results.append(_joined(parts))
     return results
+
+
+def _joined(parts: Mapping[int, Results]) -> Results:
+    return concatenate(parts[first] for first in sorted(parts))
 
 
 class SweepProgress:

@@ -5,6 +5,7 @@ artifacts config.yaml, the user's own files that it names, the figures, and ever
 
     table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
                      schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, `curve_digest`,
+                     `point` (see `adamx.identity`),
                      figures as the kernel kept them (`figure.*`) and as a person reads them, regime
     curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
                      NaN and infinities as they came. One run: pd.read_parquet(path, filters=[("run", "==", 7)])
@@ -36,11 +37,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from adamx import view
+from adamx import identity, view
 from adamx.children import MODES, Selection, children, digests, select, text
 from adamx.regimes import REGIMES
+from adamx.registry import InputError
 from adamx.results import Results
 from adamx.store import Store, open
 from adamx.writer import Progress, environment
@@ -48,7 +51,7 @@ from adamx.writer import Progress, environment
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["MODES", "Selection", "Store", "Sweep", "open", "select", "start"]
+__all__ = ["MODES", "Selection", "Store", "Sweep", "open", "resume", "select", "start"]
 
 NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or an experiment
 ABOUT = """\
@@ -65,6 +68,7 @@ To start another:
 """
 PACKAGES = ("adamx", "numba", "numba-cuda", "numpy", "scipy", "mlflow", "hydra-core")
 LONGEST_TAG = 8000
+PROCESS = "process"  # the tag of a parent that says who writes it
 LAUNCHES = b"adamx"  # of table.parquet's schema metadata
 
 
@@ -83,10 +87,16 @@ def start(
         module: what was called with them. about: the first words of the description, Markdown.
     """
     command = shlex.join(["python", "-m", module, *overrides])
-    about = about or f"adamx sweep: {name}. Every run of the grid is a nested run."
-    note = f"{about}\n\nReproduce with\n\n    {command}\n"
+    note = _note(name, command, about)
     common, now = context.resolve_tags(), _now()
-    tags = {**common, NOTE: note, "overrides": " ".join(overrides), "command": command, **versions()}
+    tags = {
+        **common,
+        NOTE: note,
+        "overrides": " ".join(overrides),
+        "command": command,
+        PROCESS: _process(),
+        **versions(),
+    }
     client = store.client
     if NOTE not in store.experiment.tags:
         client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
@@ -97,6 +107,64 @@ def start(
     for path, source in _sources(config).items():
         client.log_text(run_id, source, path)
     return Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
+
+
+def points(store: Store) -> set[str]:
+    """The identities of all runs that sweeps have recorded in the store's experiment, with a child or without."""
+    found: set[str] = set()
+    sweeps = store.client.search_runs([store.experiment.experiment_id], "tags.command LIKE 'python%'")
+    for run in sweeps:
+        if MLFLOW_PARENT_RUN_ID in run.data.tags:
+            continue
+        with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, KeyError):
+            table = store.client.download_artifacts(run.info.run_id, "table.parquet", folder)
+            found.update(pq.read_table(table, columns=["point"])["point"].to_pylist())
+    return found
+
+
+def bury(store: Store) -> None:
+    """Mark as KILLED the sweeps of this machine whose process has died without a word."""
+    alone = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{platform.node()} %'"
+    for run in store.client.search_runs([store.experiment.experiment_id], alone):
+        if not _lives(int(run.data.tags[PROCESS].split()[-1])):
+            store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _process() -> str:
+    """This machine and process, as `bury` finds them."""
+    return f"{platform.node()} {os.getpid()}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+
+def _note(name: str, command: str, about: str = "") -> str:
+    about = about or f"adamx sweep: {name}. Every run of the grid is a nested run."
+    return f"{about}\n\nReproduce with\n\n    {command}\n"
+
+
+def resume(store: Store, run_id: str) -> Sweep:
+    """Take up the parent run of a sweep that was interrupted; what was written of its children is taken back.
+
+    Raises:
+        InputError: the run is not in the store.
+    """
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException as error:
+        raise InputError(f"sweep {run_id} cannot be resumed: {error.message}") from None
+    store.client.update_run(run_id, "RUNNING")
+    store.client.set_tag(run_id, PROCESS, _process())
+    store.remove_children(run_id)
+    common = {**context.resolve_tags(), MLFLOW_PARENT_RUN_ID: run_id}
+    return Sweep(store, run_id, run.info.start_time, common, _note(run.info.run_name, run.data.tags["command"]))
 
 
 @dataclass(frozen=True)
@@ -129,14 +197,14 @@ class Sweep:
         """
         keep, sentence = select(results, mode, limit)
         kept = [r if len(runs) == len(r) else r.take(runs) for r, runs in zip(results, keep, strict=True)]
-        total, done, end = sum(map(len, keep)), 0, _now()
+        total, done, first, end = sum(map(len, keep)), 0, 0, _now()
         run_ids = [np.full(len(r), None, dtype=object) for r in results]
         try:
             for r, runs, ids in zip(kept, keep, run_ids, strict=True):
                 rows = children(r, swept, self.tags)
                 report = partial(_offset, progress, done, total) if progress else None
-                ids[runs] = self.store.write(rows, len(runs), self.started, end, report)
-                done += len(runs)
+                ids[runs] = self.store.write(rows, self._ids(first + runs), self.started, end, report)
+                done, first = done + len(runs), first + len(ids)
             self.store.analyze()
         except KeyboardInterrupt:
             self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children")
@@ -167,6 +235,11 @@ class Sweep:
         self._log(metrics or {}, tags)
         with environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
             self.store.client.set_terminated(self.run_id, status)
+
+    def _ids(self, rows: np.ndarray) -> list[str]:
+        """The run ids of the children in some rows of the table, ascending: the same whenever they are written."""
+        sweep = hashlib.blake2b(self.run_id.encode(), digest_size=10).hexdigest()
+        return [f"{sweep}{row:012x}" for row in rows]
 
     def _view(self, results: Sequence[Results], swept: Sequence[str]) -> str:
         """A link to a page of MLflow that compares the children; empty where they are not several."""
@@ -241,7 +314,7 @@ def _table(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[p
         was.append(pd.DataFrame({"run_id": ids, **r.names, **known, **r.columns}))
         kept = {f"figure.{k}": v for k, v in r.figures.items() if k not in r.table}
         figures = r.table.drop(columns=list(r.columns)).astype({"regime": str})
-        did.append(pd.DataFrame({"curve_digest": digests(r), **kept}).join(figures))
+        did.append(pd.DataFrame({"curve_digest": digests(r), "point": identity.of_results(r), **kept}).join(figures))
     settings = pd.concat(was, ignore_index=True)
     for name in settings.columns.drop("run_id"):
         if pd.api.types.is_object_dtype(settings[name]):  # a number here, a word there

@@ -11,9 +11,17 @@ from functools import cache
 from pathlib import Path
 from types import ModuleType
 
+USER = "_adamx_user_"  # begins the names of modules that are a user's files
+
 
 class InputError(ValueError):
-    """What the user typed cannot be used; the message is one line that says what is allowed."""
+    """What the user typed cannot be used; the message is one line that says what is allowed.
+
+    Names and values from files stand in it: what would break the line, or command the terminal, is escaped.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__("".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in message))
 
 
 def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
@@ -39,25 +47,45 @@ def load(package: str, kind: str, name: str) -> ModuleType:
         InputError: no such name or file, or the file raises while it is read.
     """
     if name.endswith(".py"):
-        return _load_file(Path(name).expanduser().resolve(), kind)
+        return _load_file(name, kind)
     if name not in names(package):
         raise unknown(kind, name, names(package))
     return importlib.import_module(f"{package}.{name}")
 
 
-def _load_file(path: Path, kind: str) -> ModuleType:
-    if not path.is_file():
-        raise InputError(f"{kind} file {str(path)!r} does not exist")
+def file(typed: str) -> Path | None:
+    """The file at a path that a person typed; None where there is none."""
+    try:
+        path = Path(typed).expanduser().resolve()
+        return path if path.is_file() else None
+    except (OSError, RuntimeError, ValueError):  # too long, nobody's home, links in a circle, a null byte
+        return None
+
+
+def is_user(function: object) -> bool:
+    """Whether a function is of a user's file."""
+    return getattr(function, "__module__", "").startswith(USER)
+
+
+def raised(what: str, error: BaseException, where: str = "") -> InputError:
+    """The error for what the user's own code raised."""
+    return InputError(f"{what} raises {type(error).__name__}{where}: {error}".rstrip(": "))
+
+
+def _load_file(name: str, kind: str) -> ModuleType:
+    path = file(name)
+    if path is None:
+        raise InputError(f"{kind} file {name!r} does not exist")
     try:
         return _execute(path, path.stat().st_mtime_ns)
-    except Exception as error:  # the user's own code: anything may come
-        raise InputError(f"{kind} file {str(path)!r} raises {type(error).__name__}: {error}") from error
+    except (Exception, SystemExit) as error:  # the user's own code: anything may come
+        raise raised(f"{kind} file {str(path)!r}", error) from error
 
 
 @cache
 def _execute(path: Path, changed: int) -> ModuleType:
     """The module of a file, once for every state of it."""
-    name = f"_adamx_user_{path.stem}"
+    name = USER + path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,12 +17,15 @@ from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from mlflow.utils.file_utils import get_local_path_or_none
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from adamx import writer
+from adamx import database, writer
 from adamx.children import Child
 from adamx.registry import InputError
 
 PATIENCE = 5  # seconds for a tracking server's first answer
+RETRIES = "5"  # of a request while runs are written: a minute
 
 
 @dataclass(frozen=True)
@@ -41,29 +44,65 @@ class Store:
         if not isinstance(self.backend, SqlAlchemyStore):
             return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment.experiment_id}"
         here = Path(sa.make_url(self.uri).database or "").resolve() == Path("mlflow.db").resolve()
-        return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(_shown(self.uri))}"
+        return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(database.shown(self.uri))}"
 
     def write(
-        self, children: Iterable[Child], total: int, start: int, end: int, progress: writer.Progress | None = None
+        self,
+        children: Iterable[Child],
+        ids: Sequence[str],
+        start: int,
+        end: int,
+        progress: writer.Progress | None = None,
     ) -> list[str]:
         """Write finished runs, all or (directly) none; returns their ids, in order.
 
         Args:
-            children: taken a chunk at a time. total: how many they are. progress: called with (written, total).
+            children: taken a chunk at a time. ids: one for each, ascending; MLflow's own where the store is not
+            written directly. progress: called with (written, total).
             start, end: of every run, in milliseconds since 1970; `end` stamps the metrics too.
         """
+        end = max(start, end)  # a clock may be set back
         if self.direct:
-            way = writer.direct(self.backend, self.experiment, total, start, end)
+            way = writer.direct(self.backend, self.experiment, ids, start, end)
         else:  # one SQL store takes one writer
             workers = 1 if isinstance(self.backend, SqlAlchemyStore) else writer.REQUESTS
             way = writer.client(self.client, self.experiment, workers, start, end)
-        with way as write:
-            return writer.write(write, children, total, progress)
+        with self.explained(), way as write:
+            return writer.write(write, children, len(ids), progress)
+
+    def remove_children(self, run_id: str) -> None:
+        """Take back the children of a parent run: gone from a store that is written directly, else marked deleted."""
+        with self.explained():
+            if self.direct:
+                writer.remove(self.backend, run_id)
+            else:
+                mine = f"tags.`{MLFLOW_PARENT_RUN_ID}` = '{run_id}'"
+                while found := self.client.search_runs([self.experiment.experiment_id], mine):
+                    for run in found:
+                        self.client.delete_run(run.info.run_id)
 
     def analyze(self) -> None:
         """Prepare a SQL store for quick queries, after writing."""
         if isinstance(self.backend, SqlAlchemyStore):
-            writer.analyze(self.backend.engine)
+            with self.explained():
+                writer.analyze(self.backend.engine)
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what a lost, locked or full store raises within into an InputError; a server is given `RETRIES`."""
+        name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
+        try:
+            with writer.environment(**{name: os.environ.get(name, RETRIES)}), _quiet():
+                yield
+        except (InputError, BrokenPipeError):  # a closed terminal is none of the store's errors
+            raise
+        except (MlflowException, sa.exc.SQLAlchemyError, OSError) as error:
+            raise _explain(f"MLflow store {database.shown(self.uri)!r} was lost", error) from error
+
+
+def address() -> str:
+    """Where runs are recorded: MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
 
 
 def open(uri: str | None = None, experiment: str | None = None) -> Store:
@@ -74,24 +113,25 @@ def open(uri: str | None = None, experiment: str | None = None) -> Store:
             is where a bare `mlflow ui` looks.
         experiment: default MLFLOW_EXPERIMENT_NAME, else "adamx".
     Raises:
-        InputError: within seconds: unreachable, not writable, a schema that MLflow refuses, a deleted experiment.
+        InputError: unreachable, not writable, of another MLflow, an experiment that is deleted or whose artifacts
+            are out of reach: within seconds, unless another sweep is writing (`database.WAIT`).
     """
-    uri = uri or os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
+    uri = uri or address()
     name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "adamx"
     quick = writer.environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(PATIENCE))
     try:
-        with quick, _quiet(), _reached(uri):
+        with quick, _quiet(), _ready(uri):
             client = MlflowClient(uri)
             backend = client._tracking_client.store
             found = _experiment(client, name)
+            _check_artifacts(found)
             direct = writer.known(backend)
             if isinstance(backend, SqlAlchemyStore):
                 _check_writable(backend.engine)
     except InputError:
         raise
     except Exception as error:  # drivers, plugins, alembic and servers raise what they like
-        lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-        raise InputError(f"MLflow store {_shown(uri)!r} cannot be used: {lines[0][:400]}") from error
+        raise _explain(f"MLflow store {database.shown(uri)!r} cannot be used", error) from error
     return Store(uri, client, found, backend, direct)
 
 
@@ -112,6 +152,23 @@ def _experiment(client: MlflowClient, name: str) -> Experiment:
     return found
 
 
+def _check_artifacts(experiment: Experiment) -> None:
+    """Raise InputError for artifacts in a folder that is another machine's, or gone, or not to be written."""
+    local = get_local_path_or_none(experiment.artifact_location)
+    if local is None:
+        return
+    folder = Path(local)
+    # what is not there yet is made, but not the folder that mlruns/1 was to lie in
+    there = next((f for f in (folder, *folder.parents[:2]) if f.is_dir()), None)
+    if there and os.access(there, os.W_OK):
+        return
+    what = "cannot be written" if there else "does not exist"
+    raise InputError(
+        f"MLflow experiment {experiment.name!r} keeps its artifacts in {local!r}, which {what} here: it may be another "
+        "machine's; mount it here, or set MLFLOW_EXPERIMENT_NAME to a new name"
+    )
+
+
 def _check_writable(engine: sa.Engine) -> None:
     """A statement that changes nothing and yet needs the right to write."""
     runs = sa.table("runs", sa.column("name"))
@@ -119,37 +176,15 @@ def _check_writable(engine: sa.Engine) -> None:
         connection.execute(sa.update(runs).where(sa.false()).values(name=""))
 
 
-@contextmanager
-def _reached(uri: str) -> Iterator[None]:
-    """For a SQL store: fail at once where it does not connect (MLflow would retry for minutes); for SQLite also hold
-    the folder's lock, since two processes that migrate one fresh file at once break it."""
-    if uri.partition(":")[0].partition("+")[0] not in DATABASE_ENGINES:
-        yield
-        return
-    engine = sa.create_engine(uri)
-    with ExitStack() as stack:
-        if engine.dialect.name == "sqlite":
-            folder = Path(engine.url.database or "").resolve().parent
-            folder.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_lock(folder))
-        engine.connect().close()
-        engine.dispose()
-        yield
+def _ready(uri: str) -> AbstractContextManager[None]:
+    sql = uri.partition(":")[0].partition("+")[0] in DATABASE_ENGINES
+    return database.ready(uri) if sql else nullcontext()
 
 
-@contextmanager
-def _lock(folder: Path) -> Iterator[None]:
-    if os.name == "nt":  # no flock, and a folder cannot be opened
-        yield
-        return
-    import fcntl
-
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
+def _explain(what: str, error: Exception) -> InputError:
+    """The first line of an error, wherever it comes from."""
+    lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
+    return InputError(f"{what}: {lines[0][:400]}")
 
 
 @contextmanager
@@ -164,11 +199,3 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _shown(uri: str) -> str:
-    """The address without its password."""
-    try:
-        return sa.make_url(uri).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:  # not a URL with a scheme, such as a path or "databricks"
-        return uri

@@ -5,23 +5,31 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from time import perf_counter
+from traceback import walk_tb
 from typing import Any
 
 import hydra
+import numpy as np
+from hydra._internal import config_loader_impl
 from hydra.core.hydra_config import HydraConfig
 from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from adamx import identity, journal
 from adamx.children import select
+from adamx.journal import Journal, part
 from adamx.launch import Launch, build, swept
-from adamx.problem import problem, whole
+from adamx.problem import Problem, problem, whole
 from adamx.registry import InputError, unknown
 
 PACKAGE = Path(__file__).parent
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # installed, or a checkout
+AGAIN = "python -m adamx.sweep resume=last"
 PLUGINS = str(PACKAGE / "_hydra")  # Hydra finds plugins on sys.path only
 
 
@@ -33,6 +41,8 @@ def main(config_name: str = "sweep") -> int:
     if not any(argument.startswith(("-", "hydra.mode=")) for argument in sys.argv[1:]):
         sys.argv.append("--multirun")  # else an error in the configuration is reported as a wrong mode
     try:
+        if any(argument.startswith("--e") for argument in sys.argv[1:]):
+            raise InputError("--experimental-rerun unpickles a file, which is code that runs: type the overrides")
         hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_single)()
     except KeyboardInterrupt:
         return 130
@@ -50,7 +60,7 @@ def main(config_name: str = "sweep") -> int:
 
 def plain(config: DictConfig) -> dict[str, Any]:
     """A composed configuration in plain containers, without what only composing needs."""
-    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "default_grid")])
+    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "default_grid", "resume")])
     return dict(OmegaConf.to_container(kept, resolve=True))  # type: ignore[arg-type]
 
 
@@ -78,37 +88,38 @@ def explain(error: Exception) -> str | None:
     lines = [line.strip() for line in f"{error}\n{cause or ''}".splitlines() if line.strip(" ^")]
     words = ": ".join([line for line in lines if not line.startswith("See https")][:2])
     if isinstance(error, OverrideParseException) and error.override not in words:
-        return f"{error.override}: {words}"
-    return words
+        words = f"{error.override}: {words}"
+    return str(InputError(words))
 
 
 def _raised_by_hydra(error: Exception) -> bool:
-    """A ValueError of Hydra's own, such as for optimizer=3."""
-    trace = error.__traceback__
-    while trace and trace.tb_next:
-        trace = trace.tb_next
-    home = str(Path(hydra.__file__).parent)
-    return isinstance(error, ValueError) and trace is not None and trace.tb_frame.f_code.co_filename.startswith(home)
+    """Any error while Hydra reads and merges files, such as a wrong YAML; else a ValueError of Hydra's own."""
+    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
+    own = isinstance(error, ValueError) and Path(hydra.__file__).parent in Path(files[-1]).parents
+    return own or config_loader_impl.__file__ in files
 
 
-def run(launches: Sequence[Launch], overrides: Sequence[str]) -> None:
+def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal | None = None) -> None:
     """Check everything, compute all launches, record them in MLflow and print what came out.
 
     Args:
-        overrides: as typed, for the record.
+        overrides: as typed, for the record. resumed: of the sweep that they began, if it was interrupted.
     Raises:
-        InputError: before anything is computed or recorded.
+        InputError: before anything is computed or recorded; or the store was lost: what is finished is in the journal.
         KeyboardInterrupt: after what was finished has been recorded and the parent run marked KILLED.
     """
     from rich.console import Console
 
     console, config = Console(), launches[0].config
+    say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
     problems = [problem(launch.problem, launch.problem_args) for launch in launches]
     for launch, its_problem in zip(launches, problems, strict=True):
         launch.check(its_problem)
     _set_threads(config["backend"])
     whole("record.limit", config["record"]["limit"], 1)
     select([], config["record"]["children"])  # an unknown mode is said now
+    if config["skip"] not in (None, "recorded"):
+        raise unknown("skip", config["skip"], ["recorded"])
     if config["dry_run"]:
         from adamx.estimate import estimate
 
@@ -119,11 +130,27 @@ def run(launches: Sequence[Launch], overrides: Sequence[str]) -> None:
     from adamx.progress import compute
 
     store = record.open()
-    sweep = record.start(store, _name(launches), _merged([launch.config for launch in launches]), overrides)
+    record.bury(store)
+    rows = resumed.rows if resumed else _rows(launches, problems, config["skip"], store)
+    parts = [part(each, own) for each, own in zip(launches, rows, strict=True)]
+    planned, total = sum(map(len, launches)), sum(map(len, parts))
+    if total < planned:
+        say(f"{planned - total:,} of {planned:,} runs are recorded already, and skipped")
+    if not total:
+        return
+    problems = [each for each, own in zip(problems, parts, strict=True) if len(own)]
+    launches = [own for own in parts if len(own)]
+    if resumed:
+        resumed.take(launches)
+        sweep, kept = record.resume(store, resumed.run_id), resumed
+    else:
+        sweep = record.start(store, _name(launches), _merged([launch.config for launch in launches]), overrides)
+        kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows)
+    finished = False
     try:
         start = perf_counter()
-        results = compute(launches, problems, console)
-        done, seconds, total = sum(map(len, results)), perf_counter() - start, sum(map(len, launches))
+        results = compute(launches, problems, console, kept)
+        done, seconds = sum(map(len, results)), perf_counter() - start
         sentence = "nothing was finished"
         if results:
             sentence = sweep.write(results, swept(launches), config["record"]["children"], config["record"]["limit"])
@@ -132,17 +159,34 @@ def run(launches: Sequence[Launch], overrides: Sequence[str]) -> None:
             figures(results) if config["record"]["figures"] else (),
             {"seconds": seconds, "runs_per_second": done / seconds},
         )
+        finished = done == total
     except BaseException as error:
-        sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        with suppress(Exception):  # the store may be what failed
+            sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, InputError):
+            raise InputError(f"{error}; what was finished is kept, and {AGAIN} goes on with it") from error
         raise
+    finally:
+        kept.release(recorded=finished)
     if results:
         from adamx.analysis.summary import summary
 
-        console.print(summary(results), soft_wrap=True)
-    console.print(f"{sentence}; to look at them: [bold]{store.view}[/bold]", highlight=False, soft_wrap=True)
+        console.print(summary(results), soft_wrap=not console.is_terminal)
+    say(f"{sentence}; to look at them: [bold]{store.view}[/bold]")
     if done < total:
-        console.print(f"interrupted: {done:,} of {total:,} runs were finished")
+        say(f"interrupted: {done:,} of {total:,} runs were finished; {AGAIN} computes the rest")
         raise KeyboardInterrupt
+
+
+def _rows(launches: Sequence[Launch], problems: Sequence[Problem], skip: object, store: Any) -> list[np.ndarray]:
+    """The runs of each launch that are to be computed: all, or those that are not recorded."""
+    from adamx import record
+
+    known = record.points(store) if skip else set()
+    marks = (
+        identity.of_launch(*each) if known else [""] * len(each[0]) for each in zip(launches, problems, strict=True)
+    )
+    return [np.flatnonzero([mark not in known for mark in own]) for own in marks]
 
 
 def _set_threads(backend: dict[str, Any]) -> None:

@@ -12,11 +12,12 @@ ROOT = Path(adamx.__file__).parent
 # A module may import those that stand before it; a name ending in a dot is a package, and its files one another.
 ORDER = (
     "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results problem datasets "
-    "network problems. instruments sharpness lanes training cpu engine launch knobs children view writer store "
-    "record recorded analysis. study estimate progress reproduce replay why report sweep race _hydra."
+    "network problems. instruments sharpness lanes training cpu engine launch identity journal knobs children view "
+    "writer database store record recorded analysis. study estimate progress reproduce replay why report sweep race "
+    "doctor _hydra."
 ).split(" ")
 ONLY_IN = {
-    "mlflow": {"writer", "store", "record", "recorded", "report"},
+    "mlflow": {"writer", "database", "store", "record", "recorded", "report", "doctor"},
     "hydra": {"sweep", "_hydra."},
     "matplotlib": {"analysis."},
     "sklearn": {"datasets"},

@@ -3,48 +3,21 @@
 from __future__ import annotations
 
 import base64
-import contextlib
 import dataclasses
-import io
 import json
-import multiprocessing
-import socket
-import sqlite3
-import time
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
-from mlflow.tracking import MlflowClient
-from serving import serving
 from synthetic import product, synthetic
 
-from adamx import record, store, view, writer
-from adamx.children import Child, children, logarithms, points, select
+from adamx import record, view, writer
+from adamx.children import children, logarithms, points, select
 from adamx.registry import InputError
 from adamx.results import Results
-
-
-@pytest.fixture(scope="session")
-def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty migrated store, to be copied: migrating takes longer than the tests that need one."""
-    folder = tmp_path_factory.mktemp("fresh")
-    with contextlib.chdir(folder):  # an experiment keeps the artifact folder that it was made with
-        record.open(f"sqlite:///{folder}/mlflow.db", "adamx")
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def opened(fresh: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> record.Store:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
-    (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
-    return record.open(experiment="test")
 
 
 @pytest.fixture(scope="module")
@@ -55,41 +28,6 @@ def sweep() -> Results:
     results.loss[30:, -1] = np.inf
     assert set(results.regime) >= {"diverged", "spiking"} and not np.isfinite(results.loss).all()
     return results
-
-
-def rows(path: Path) -> dict[str, list[tuple]]:
-    """The rows of MLflow's run tables, with run ids replaced by the order of the runs' names."""
-    with sqlite3.connect(path) as connection:
-        names = dict(connection.execute("SELECT run_uuid, name FROM runs"))
-        tables = {}
-        for table, columns in {**writer.TABLES, "experiments": ("name", "artifact_location")}.items():
-            found = connection.execute(f"SELECT {', '.join(columns)} FROM {table}").fetchall()
-            tables[table] = sorted(tuple(_named(value, names) for value in row) for row in found)
-    return tables
-
-
-def _named(value: object, names: dict[str, str]) -> str:
-    text = repr(value)
-    for run_id, name in names.items():
-        text = text.replace(run_id, name)
-    return text
-
-
-def test_direct_rows_equal_the_clients(opened: record.Store, fresh: Path, sweep: Results, tmp_path: Path) -> None:
-    runs = list(children(sweep, ["lr", "eps", "seed"], {"mlflow.user": "me", "mlflow.parentRunId": "p" * 32}))
-    odd = [("loss", 1.0, 7), ("loss", 3.0, 5), ("tie", 2.0, 1), ("tie", 5.0, 1), ("negative", -0.0, -3)]
-    runs.append(Child("odd", {}, {}, odd))
-    assert opened.direct
-    ids = opened.write(runs, len(runs), 1000, 2000)
-    direct = rows(tmp_path / "mlflow.db")
-    (tmp_path / "mlflow.db").rename(tmp_path / "direct.db")
-    opened.backend.engine.dispose()
-    (tmp_path / "mlflow.db").write_bytes(fresh.read_bytes())
-    public = dataclasses.replace(record.open(experiment="test"), direct=False)
-    assert len(public.write(runs, len(runs), 1000, 2000)) == len(set(ids)) == len(runs)
-    other = rows(tmp_path / "mlflow.db")
-    assert {name: len(r) for name, r in direct.items()} == {name: len(r) for name, r in other.items()}
-    assert direct == other
 
 
 def test_rows_without_a_positional_driver(opened: record.Store, sweep: Results) -> None:
@@ -302,18 +240,6 @@ def test_an_interrupt_keeps_the_table(opened: record.Store, sweep: Results) -> N
     assert not opened.client.search_runs([opened.experiment.experiment_id], children_left)
 
 
-def test_an_unknown_column_means_the_client(opened: record.Store, sweep: Results) -> None:
-    with sqlite3.connect("mlflow.db") as connection:
-        connection.execute("ALTER TABLE metrics ADD COLUMN unit VARCHAR(20)")
-    opened.backend.engine.dispose()
-    again = record.open()
-    assert opened.direct and not again.direct
-    parent = record.start(again, "client", {}, [])
-    parent.write([sweep], ["lr"], "top", 2)
-    found = again.client.search_runs([again.experiment.experiment_id], f"tags.mlflow.parentRunId = '{parent.run_id}'")
-    assert len(found) == 2 and {r.info.status for r in found} == {"FINISHED"}
-
-
 def test_environment_variables(opened: record.Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", opened.uri)
     monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
@@ -324,90 +250,3 @@ def test_environment_variables(opened: record.Store, monkeypatch: pytest.MonkeyP
     found.client.delete_experiment(found.experiment.experiment_id)
     with pytest.raises(InputError, match="'mine' is deleted"):
         record.open()
-
-
-def fails_quickly(uri: str, match: str, capfd: pytest.CaptureFixture[str]) -> None:
-    began = time.monotonic()
-    with pytest.raises(InputError, match=match) as caught:
-        record.open(uri)
-    assert time.monotonic() - began < 8 and "\n" not in str(caught.value)
-    assert capfd.readouterr().err == ""
-
-
-def test_a_newer_schema_is_refused(fresh: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    newer = tmp_path / "newer.db"
-    newer.write_bytes(fresh.read_bytes())
-    with sqlite3.connect(newer) as connection:
-        connection.execute("UPDATE alembic_version SET version_num = 'from_the_future'")
-    fails_quickly(f"sqlite:///{newer}", "from_the_future", capfd)
-
-
-def test_stores_that_cannot_be_used(
-    opened: record.Store, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "text.db").write_text("not a database, but long enough to be looked at" * 40)
-    fails_quickly(f"sqlite:///{tmp_path}/text.db", "not a database", capfd)
-    fails_quickly("sqlite:////proc/nowhere/mlflow.db", "/proc/nowhere", capfd)
-    fails_quickly(f"sqlite:///{tmp_path}", "unable to open", capfd)
-    fails_quickly("nosuch://place", "nosuch", capfd)
-    monkeypatch.setattr(store, "PATIENCE", 1)
-    with socket.socket() as closed:
-        closed.bind(("127.0.0.1", 0))
-        fails_quickly(f"http://127.0.0.1:{closed.getsockname()[1]}", "http://127", capfd)
-    with socket.socket() as silent:
-        silent.bind(("127.0.0.1", 0))
-        silent.listen()
-        fails_quickly(f"http://127.0.0.1:{silent.getsockname()[1]}", "http://127", capfd)
-    # Root may write anywhere, so permissions are no test of this.
-    engine = opened.backend.engine
-    sa.event.listen(engine, "begin", lambda connection: connection.exec_driver_sql("PRAGMA query_only = ON"))
-    fails_quickly(opened.uri, "readonly", capfd)
-    engine.dispose()
-    store.SqlAlchemyStore._engine_map.pop(opened.uri)
-
-
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # the children do nothing but this
-def test_two_processes_open_one_fresh_store(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("fork")
-    barrier = context.Barrier(2)
-
-    def open_fresh() -> None:
-        barrier.wait(10)
-        assert record.open(f"sqlite:///{tmp_path}/new/mlflow.db").experiment.experiment_id == "1"
-
-    both = [context.Process(target=open_fresh) for _ in range(2)]
-    for process in both:
-        process.start()
-    for process in both:
-        process.join(60)
-    assert [process.exitcode for process in both] == [0, 0]
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["mlflow.db"]
-
-
-@pytest.fixture
-def server(fresh: Path, tmp_path: Path) -> Iterator[str]:
-    """The address of a tracking server on a copy of the fresh store."""
-    database = tmp_path / "server.db"
-    database.write_bytes(fresh.read_bytes())
-    arguments = ("--backend-store-uri", f"sqlite:///{database}", "--artifacts-destination", str(tmp_path / "artifacts"))
-    with serving(tmp_path, *arguments) as address:
-        yield address
-
-
-def test_a_tracking_server(server: str, sweep: Results, capfd: pytest.CaptureFixture[str]) -> None:
-    opened = record.open(server, "remote")
-    assert not opened.direct and opened.view == f"{server}/#/experiments/{opened.experiment.experiment_id}"
-    parent = record.start(opened, "remote", {"steps": 1}, ["steps=1"])
-    parent.write([sweep], ["lr", "eps"])
-    parent.finish(figures=[("map.png", b"png")])
-    assert capfd.readouterr().out == ""
-    client = MlflowClient(server)
-    found = client.search_runs([opened.experiment.experiment_id], f"tags.mlflow.parentRunId = '{parent.run_id}'")
-    assert len(found) == len(sweep) and {r.info.status for r in found} == {"FINISHED"}
-    names = {f.path for f in client.list_artifacts(parent.run_id)}
-    assert {"config.yaml", "table.parquet", "curves.parquet", "map.png"} <= names
-    local = client.download_artifacts(parent.run_id, "table.parquet")
-    table = pd.read_parquet(io.BytesIO(Path(local).read_bytes()))
-    by_id = {r.info.run_id: r for r in found}
-    for run_id, lr in zip(table["run_id"], sweep.columns["lr"], strict=True):
-        assert by_id[run_id].data.metrics["lr"] == lr

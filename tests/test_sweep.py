@@ -57,7 +57,7 @@ def expand(type_, monkeypatch):
 
     def expand(*arguments):
         seen = []
-        monkeypatch.setattr(sweep, "run", lambda launches, overrides: seen.extend(launches))
+        monkeypatch.setattr(sweep, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
         code, _, said = type_(*arguments)
         assert code == 0, said
         return seen

@@ -7,9 +7,12 @@ compile-time choices (optimizer, problem, dtype, ...); hyperparameters and seeds
 from __future__ import annotations
 
 import itertools
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import numpy as np
+from hydra._internal.config_loader_impl import ConfigLoaderImpl
 from hydra.core.config_store import ConfigStore
 from hydra.core.object_type import ObjectType
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -21,11 +24,12 @@ from omegaconf import DictConfig, OmegaConf
 
 from adamx import sweep
 from adamx.axes import MOST_RUNS, Interval, values
+from adamx.journal import Journal, find
 from adamx.launch import Launch, build
 from adamx.registry import InputError
 
 GROUPS = ("optimizer", "problem")  # their settings are open, and a user's own Python file is an option
-SHARED = ("record", "dry_run", "default_grid")  # one value for the whole sweep
+SHARED = ("record", "dry_run", "default_grid", "skip", "resume")  # one value for the whole sweep
 
 
 class AdamxSweeper(Sweeper):
@@ -36,8 +40,20 @@ class AdamxSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every launch that the overrides ask for."""
-        arguments = self.with_default_grid(arguments)
-        return sweep.run(self.launches(arguments), arguments)
+        resumed = self._resumed(arguments)
+        arguments = resumed.about["overrides"] if resumed else self.with_default_grid(arguments)
+        return sweep.run(self.launches(arguments), arguments, resumed)
+
+    def _resumed(self, arguments: list[str]) -> Journal | None:
+        """The journal that `resume=` names; it goes alone, with the overrides that the sweep began with."""
+        typed = [o for o in self._parse(arguments) if o.key_or_group == "resume"]
+        if not typed:
+            return None
+        if len(arguments) > 1:
+            raise InputError(f"{typed[0].input_line} goes alone, with the overrides that the sweep began with")
+        from adamx import store  # with mlflow: seconds
+
+        return find(store.address(), str(typed[0].value()))
 
     def with_default_grid(self, arguments: list[str]) -> list[str]:
         """The overrides, after the default grid if they name no optimizer, problem, preset or axis."""
@@ -146,6 +162,33 @@ class PythonFileSource(ConfigSource):
         return []
 
 
+def _harmless(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
+    """Hydra calls what hydra.callbacks names, opens what its logging names, and writes where it is told. Configurations
+    here are data, whether they are typed or come from a file: all of that is refused before it has an effect."""
+
+    @wraps(load)
+    def checked(*args: Any, config_name: str | None = None, **kwargs: Any) -> DictConfig:
+        config = load(*args, config_name=config_name, **kwargs)
+        own = OmegaConf.to_container(config.hydra, resolve=False)
+        assert isinstance(own, dict)
+        harmless = {
+            "callbacks": not own["callbacks"],
+            "sweeper": str(own["sweeper"]).startswith("{'_target_': 'hydra_plugins.adamx_sweeper."),
+            "hydra_logging": not (own["hydra_logging"] or {}).get("handlers"),
+            "job_logging": not (own["job_logging"] or {}).get("handlers"),
+            "job.env_set": not own["job"]["env_set"],
+            "output_subdir": own["output_subdir"] is None,
+            "run": own["run"]["dir"] == ".",
+        }
+        for key, good in harmless.items():
+            if config_name and not good:  # without a name it is Hydra's own help
+                raise InputError(f"hydra.{key} cannot be set: a configuration is data, without code to run or files")
+        return config
+
+    return checked
+
+
+ConfigLoaderImpl.load_configuration = _harmless(ConfigLoaderImpl.load_configuration)  # type: ignore[method-assign]
 _store = ConfigStore.instance()
 _store.store(group="hydra/sweeper", name="adamx", node={"_target_": f"{__name__}.AdamxSweeper"}, provider="adamx")
 _store.store(

@@ -1,0 +1,58 @@
+"""Identity: 32 hex digits of everything that says what a run is, the code and its machine apart.
+
+The same for a run that will be computed (a `Chunk`) and one that was (`Results`). What looks on (instruments) does not
+count, nor does how often the loss is recorded.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from hashlib import blake2b
+from typing import Any
+
+import numpy as np
+
+from adamx import engine
+from adamx.launch import Launch
+from adamx.problem import Problem
+from adamx.results import Results
+
+
+def of_launch(launch: Launch, problem: Problem) -> list[str]:
+    """(runs,) of a launch that has not been computed."""
+    found: list[str] = []
+    for chunk in engine.chunks(problem=problem, **launch.arguments):
+        columns = {**chunk.hyper, **chunk.schedule[1], "seed": chunk.seeds}
+        names = (chunk.rule.name, chunk.schedule[0], problem.name, chunk.precision)
+        found += _marks(names, problem.settings, chunk.steps, columns)
+    return found
+
+
+def of_results(r: Results) -> list[str]:
+    """(runs,) of runs that were computed."""
+    return _marks((r.optimizer, r.schedule, r.problem, r.dtype), r.settings, int(r.steps[-1]), r.columns)
+
+
+def _marks(
+    names: Sequence[str], settings: Mapping[str, Any], steps: int, columns: Mapping[str, np.ndarray]
+) -> list[str]:
+    said = {key: _plain(value) for key, value in settings.items()}
+    same = blake2b(json.dumps([*names, steps, sorted(columns)]).encode(), digest_size=16)
+    same.update(json.dumps(said, sort_keys=True).encode())
+    rows = np.ascontiguousarray(np.column_stack([columns[name].astype(np.float64) for name in sorted(columns)]))
+    marks = []
+    for row in rows:
+        mark = same.copy()
+        mark.update(row)
+        marks.append(mark.hexdigest())
+    return marks
+
+
+def _plain(value: Any) -> Any:
+    """A setting however it was typed: 1 and 1.0, a tuple and a list are the same."""
+    if isinstance(value, str) or value is None:
+        return value
+    if isinstance(value, Sequence):
+        return [_plain(each) for each in value]
+    return float(value)

@@ -1,0 +1,74 @@
+"""MLflow stores that several test files open."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:  # most tests need neither: they are imported where they are used
+    import sqlalchemy as sa
+
+    from adamx.store import Store
+
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty migrated store, to be copied: migrating takes longer than the tests that need one."""
+    from adamx import store
+
+    folder = tmp_path_factory.mktemp("fresh")
+    with contextlib.chdir(folder):  # an experiment keeps the artifact folder that it was made with
+        store.open(f"sqlite:///{folder}/mlflow.db", "adamx")
+    return folder / "mlflow.db"
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, and no word about MLflow in the environment."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def opened(fresh: Path, here: Path) -> Store:
+    """A store in the working directory, with an experiment of its own."""
+    from adamx import store
+
+    (here / "mlflow.db").write_bytes(fresh.read_bytes())
+    return store.open(experiment="test")
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[sa.Engine]:
+    """A running PostgreSQL."""
+    import sqlalchemy as sa
+    from postgres import postgres
+
+    with postgres() as url:
+        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
+        yield engine
+        engine.dispose()
+
+
+@pytest.fixture
+def database(cluster: sa.Engine) -> Iterator[str]:
+    """The address of an empty PostgreSQL database."""
+    import sqlalchemy as sa
+    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+    name = f"test{next(NUMBERS)}"
+    with cluster.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    url = cluster.url.set(database=name).render_as_string(hide_password=False)
+    yield url
+    if url in SqlAlchemyStore._engine_map:
+        SqlAlchemyStore._engine_map.pop(url).dispose()

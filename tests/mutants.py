@@ -1,0 +1,220 @@
+"""Mutation testing: faults planted in a module one at a time, and whether the tests see each.
+
+    python tests/mutants.py              every fault, with those that survive
+    python tests/mutants.py --every 9    each ninth: what CI runs
+    python tests/mutants.py adam regimes     of some modules
+
+A fault is one change of the source: + for -, * for /, a comparison turned, a number changed, beta1 for beta2, a square
+root or a minus dropped, two branches or min and max swapped. A mutated module is judged in this process and in plain
+Python by the fastest tests that are about it, so nothing is compiled.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import contextlib
+import copy
+import dataclasses
+import functools
+import importlib
+import sys
+import time
+import types
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import naive
+import numpy as np
+import papers
+import peers
+import pytest
+import test_honesty
+import test_instruments
+import test_optimizers
+import test_record
+import test_regimes
+import yaml
+from synthetic import product, synthetic
+
+from adamx import optimizer, portable, sweep
+from adamx.optimizer import optimizers
+
+SWAPPED = {
+    ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr,
+    ast.BitOr: ast.BitAnd, ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.FloorDiv: ast.Mult,
+}  # fmt: skip
+NAMES = {"beta1": "beta2", "beta2": "beta1", "max": "min", "min": "max", "beta1_t": "beta2_t", "beta2_t": "beta1_t"}
+DROPPED = ("sqrt", "abs")  # f(x) becomes x
+SECONDS = 60  # of the short form
+
+
+@dataclasses.dataclass(frozen=True)
+class Mutant:
+    """A module's tree with one fault, and the fault in words."""
+
+    module: str
+    tree: ast.Module
+    fault: str
+
+
+def changes(node: ast.AST) -> Iterator[ast.AST]:
+    """What may stand in place of a node."""
+    if isinstance(node, ast.BinOp) and type(node.op) in SWAPPED:
+        yield ast.BinOp(node.left, SWAPPED[type(node.op)](), node.right)
+    elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPPED:
+        yield ast.Compare(node.left, [SWAPPED[type(node.ops[0])](), *node.ops[1:]], node.comparators)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, bool):
+        yield ast.Constant(not node.value)
+    elif isinstance(node, ast.Constant) and isinstance(node.value, (int, float)):
+        yield ast.Constant(node.value * 2 or 1)
+    elif isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        yield node.operand
+    elif isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in DROPPED:
+        yield node.args[0]
+    elif isinstance(node, ast.IfExp):
+        yield ast.IfExp(node.test, node.orelse, node.body)
+    elif isinstance(node, ast.Attribute) and node.attr in NAMES:
+        yield ast.Attribute(node.value, NAMES[node.attr], node.ctx)
+    elif isinstance(node, ast.Name) and node.id in NAMES and isinstance(node.ctx, ast.Load):
+        yield ast.Name(NAMES[node.id], node.ctx)
+
+
+def mutants(module: str) -> Iterator[Mutant]:
+    """Every fault of the functions of a module, and of the defaults of its classes."""
+    tree = ast.parse(Path(importlib.import_module(module).__file__).read_text())
+    nodes = list(ast.walk(tree))
+    inside = {
+        id(node)
+        for outer in tree.body
+        if isinstance(outer, (ast.FunctionDef, ast.ClassDef))
+        for node in ast.walk(outer)
+    }
+    for i, node in enumerate(nodes):
+        for new in changes(node) if id(node) in inside else ():
+            twin = copy.deepcopy(tree)
+            old = list(ast.walk(twin))[i]
+            for parent in ast.walk(twin):
+                for field, value in ast.iter_fields(parent):
+                    if value is old:
+                        setattr(parent, field, new)
+                    elif isinstance(value, list) and old in value:
+                        value[value.index(old)] = new
+            words = f"line {node.lineno}: {ast.unparse(node)}  ->  {ast.unparse(new)}"
+            yield Mutant(module, ast.fix_missing_locations(twin), words)
+
+
+def load(mutant: Mutant) -> types.ModuleType:
+    """The mutant as a module of its own."""
+    module = types.ModuleType(mutant.module)
+    module.__file__ = importlib.import_module(mutant.module).__file__
+    exec(compile(mutant.tree, f"<{mutant.module}: {mutant.fault}>", "exec"), module.__dict__)
+    return module
+
+
+def tests_of_a_rule(name: str, patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
+    """The oracles of a rule, its defaults in conf/, its contract, and what its preconditioner says."""
+    mutated, real = optimizer._rule.__wrapped__(name, module), optimizer.rule
+    for where in (test_optimizers, test_instruments):
+        patch.setattr(where, "rule", lambda asked: mutated if asked == name else real(asked))
+    yield lambda: same_defaults(name, mutated)
+    for case in (case for case, (of, *_) in peers.CASES.items() if of == name):
+        yield functools.partial(test_optimizers.test_agrees_with_recorded_peer, case)
+    for hyper in papers.CASES.get(name, ()):
+        yield functools.partial(test_optimizers.test_agrees_with_the_paper, name, hyper)
+    if mutated.preconditioner:
+        yield functools.partial(test_honesty.test_a_preconditioner_tells_root_and_rate, name)
+    contract = test_optimizers.TestContract()
+    yield functools.partial(contract.test_no_gradient_no_move, name)
+    yield functools.partial(contract.test_sign_symmetry, name)
+
+
+def same_defaults(name: str, rule: optimizer.Rule) -> None:
+    """The defaults of a rule are those of conf/optimizer."""
+    written = yaml.safe_load((sweep.CONF / "optimizer" / f"{name}.yaml").read_text())
+    assert {k: float(v) for k, v in written.items() if k != "name"} == {k: float(v) for k, v in rule.defaults.items()}
+
+
+def tests_of_regimes(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
+    """Figures and regimes by their definitions, and the cases that are known."""
+    for where in (naive, test_regimes, test_honesty):
+        for name in ("begin", "track", "tail_start", "classify", "Criteria"):
+            if hasattr(where, name):
+                patch.setattr(where, name, getattr(module, name))
+    yield test_honesty.test_figures_are_what_their_definitions_say
+    yield test_honesty.test_regimes_are_what_their_definitions_say
+    yield test_regimes.test_by_hand
+    yield test_regimes.test_a_spike_is_counted_once_with_its_height
+    yield test_regimes.test_a_pop_is_leaving_after_settling
+    yield test_regimes.test_the_tail_is_the_last_quarter
+    yield test_honesty.test_the_thresholds_are_those_of_the_docstring
+
+
+def tests_of_children(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
+    """What a child carries, which runs become children, and where the points of a curve lie."""
+    for where in (test_record, test_honesty):
+        for name in ("children", "points", "select"):
+            patch.setattr(where, name, getattr(module, name))
+    results = synthetic(product(lr=[1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2], seed=[0, 1]))
+    results.loss[30:, -1] = np.inf
+    yield functools.partial(test_record.test_curves_end_at_the_last_finite_point, results)
+    yield test_honesty.test_children_say_what_the_results_say
+    yield test_honesty.test_which_runs_become_children
+    for last, every in ((10, 1), (1000, 10), (1010, 10), (10**5, 1), (10**6, 1000), (1007, 10)):
+        yield functools.partial(test_record.test_points_are_log_spaced, last, every)
+    yield test_record.test_selection
+
+
+SUITES = {
+    **{f"adamx.optimizers.{name}": functools.partial(tests_of_a_rule, name) for name in optimizers()},
+    "adamx.regimes": tests_of_regimes,
+    "adamx.children": tests_of_children,
+}
+
+
+def killed(mutant: Mutant) -> bool:
+    """Whether a test fails on the mutant."""
+    with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"), contextlib.redirect_stdout(None):
+        patch.setattr(portable, "portable", _marked)
+        try:
+            for test in SUITES[mutant.module](patch, load(mutant)):
+                test()
+        except (Exception, pytest.fail.Exception):
+            return True
+    return False
+
+
+def _marked(function: Callable[..., object]) -> Callable[..., object]:
+    """`portable` for plain Python alone."""
+    function.__portable__ = True  # type: ignore[attr-defined]
+    return function
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("modules", nargs="*", help="such as adam or regimes; all if none is named")
+    parser.add_argument("--every", type=int, default=1, help="judge each n-th fault alone")
+    typed = parser.parse_args()
+    peers.recorded, peers.gradients = functools.cache(peers.recorded), functools.cache(peers.gradients)
+    start, made, dead = time.perf_counter(), 0, 0
+    chosen = [m for m in SUITES if not typed.modules or m.rsplit(".", 1)[-1] in typed.modules]
+    for module in chosen:
+        sound = Mutant(module, ast.parse(Path(importlib.import_module(module).__file__).read_text()), "none")
+        assert not killed(sound), f"{module} fails its tests without a fault"
+    left: dict[str, list[str]] = {}
+    for i, mutant in enumerate(mutant for module in chosen for mutant in mutants(module)):
+        if i % typed.every:
+            continue
+        made += 1
+        if killed(mutant):
+            dead += 1
+        else:
+            left.setdefault(mutant.module, []).append(mutant.fault)
+    for module, faults in left.items():
+        print(module, *faults, sep="\n    ")
+    print(f"{dead} of {made} faults seen ({dead / made:.1%}) in {time.perf_counter() - start:.0f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

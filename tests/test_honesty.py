@@ -1,0 +1,288 @@
+"""Numerical honesty: faults planted on purpose are seen; and figures, regimes and children by their definitions."""
+
+import dataclasses
+import math
+from pathlib import Path
+
+import naive
+import numba
+import numpy as np
+import pytest
+import test_engine
+import test_optimizers
+import test_portable
+import test_record
+import test_regimes
+from synthetic import product, synthetic
+
+import adamx
+from adamx import cpu, lanes, record
+from adamx.children import children, points, select
+from adamx.optimizer import optimizers, rule
+from adamx.optimizers import adam
+from adamx.regimes import Criteria, classify
+
+# --- the four faults that no figure may survive ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("old", "new"), [("(1 - h.beta1)", "(1.0001 - h.beta1)"), ("h.beta2 * v", "h.beta1 * v")])
+def test_a_wrong_coefficient_is_seen(monkeypatch, tmp_path, old, new):
+    text = Path(adam.__file__).read_text()
+    assert text.count(old) == 1
+    (tmp_path / "adam.py").write_text(text.replace(old, new))
+    wrong, right = rule(str(tmp_path / "adam.py")), rule("adam")
+    test_optimizers.test_agrees_with_recorded_peer("adam")
+    monkeypatch.setattr(test_optimizers, "rule", lambda _: wrong)
+    with pytest.raises(AssertionError):
+        test_optimizers.test_agrees_with_recorded_peer("adam")
+    assert wrong.defaults == right.defaults
+
+
+def test_a_stale_kernel_is_seen(monkeypatch, tmp_path):
+    """With a cache that does not look at the sources, as Numba's own, an edited problem would run as it was."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))  # nothing stale stays behind
+    test_portable.test_an_edit_within_a_process_is_seen(tmp_path)
+    monkeypatch.setattr(lanes, "digest", lambda *_: "always the same")
+    with pytest.raises(AssertionError):
+        test_portable.test_an_edit_within_a_process_is_seen(tmp_path)
+
+
+def test_a_swapped_column_is_seen_in_the_kernel(monkeypatch):
+    test_engine.test_lanes_equal_plain_python_to_the_bit("adam")
+    constants = cpu._constants
+    swapped = lambda chunk: (h := constants(chunk))._replace(beta1=h.beta2, beta2=h.beta1)
+    monkeypatch.setattr(cpu, "_constants", swapped)
+    with pytest.raises(AssertionError):
+        test_engine.test_lanes_equal_plain_python_to_the_bit("adam")
+
+
+def test_a_swapped_column_is_seen_in_the_record(opened, monkeypatch):
+    def swapped(results, *rest):
+        columns = {**results.columns, "lr": results.columns["eps"], "eps": results.columns["lr"]}
+        return children(dataclasses.replace(results, columns=columns), *rest)
+
+    runs = test_record.sweep.__wrapped__()
+    monkeypatch.setattr(record, "children", swapped)
+    with pytest.raises(AssertionError):
+        test_record.test_a_sweep(opened, runs)
+
+
+def test_a_dropped_spike_is_seen(monkeypatch):
+    def dropped(t, gap, slope, in_tail, f, m, c):
+        f, m = track(t, gap, slope, in_tail, f, m, c)
+        return f, m._replace(spikes=0)
+
+    test_regimes.test_a_spike_is_counted_once_with_its_height()
+    track = naive.track
+    monkeypatch.setattr(naive, "track", dropped)
+    with pytest.raises(AssertionError):
+        test_regimes.test_a_spike_is_counted_once_with_its_height()
+    with pytest.raises(AssertionError):
+        test_figures_are_what_their_definitions_say()
+
+
+def test_a_spike_between_two_records_is_kept():
+    """All of it lies between two records of the curve, and the figures at full rate have it."""
+    p = adamx.problem.problem("quadratic", {"curvature": 1.0, "target": 1e-30})
+    hyper = {"lr": 0.1, "beta2": 0.99}
+    often, seldom = (adamx.simulate("adam", p, hyper, 2000, record_every=n) for n in (1, 2000))
+    assert seldom.loss.shape == (2, 1)
+    assert often.figures["spikes"] == seldom.figures["spikes"] > 0
+    assert often.regime == seldom.regime == "spiking"
+
+
+# --- figures and regimes from whole curves ---------------------------------------------------------------------------
+
+
+def by_definition(gaps, slopes, c):
+    """The figures of a finite curve, from `adamx.regimes`' docstring."""
+    steps, s, level = len(gaps) - 1, [], [max(gaps[0], 0.0)]
+    for gap in gaps:
+        s.append(c.keep * s[-1] + (1 - c.keep) * gap if s else gap)
+        moved = level[-1] * 2 ** ((1 if s[-1] > level[-1] else -1) / 8)
+        level.append(max(moved, abs(gaps[0]) * c.spike_floor / c.spike_ratio))
+    before, after = level[:-1], level[1:]
+    spikes, spiking = [], False
+    for t in range(steps + 1):
+        if not spiking and s[t] > c.spike_ratio * before[t] and before[t] <= gaps[0] / 2:
+            spiking = True
+            spikes.append((t, before[t], [s[t]]))
+        elif spiking:
+            spiking = s[t] > 2 * after[t]
+            spikes[-1][2].extend([s[t]] * spiking)
+    under = [value <= c.target for value in s]
+    settled = next((t for t in range(26, steps + 1) if all(under[t - 26 : t + 1])), None)
+    tail = [t for t in range(steps + 1) if t > steps - steps // 4]
+    return {
+        "start": gaps[0],
+        "smooth": s[-1],
+        "level": after[-1],
+        "best": min(s),
+        "best_step": s.index(min(s)),
+        "spikes": len(spikes),
+        "first_spike_step": spikes[0][0] if spikes else -1,
+        "spiking": spiking,
+        "largest": max((max(values) / base for _, base, values in spikes), default=1.0),
+        "reached_step": under.index(True) if any(under) else -1,
+        "popped": settled is not None and any(value > c.pop_ratio * c.target for value in s[settled + 1 :]),
+        "diverged_step": -1,
+        "overshoots": sum(slopes[t] > c.overshoot_ratio * abs(gaps[t]) for t in tail),
+    }
+
+
+def curves(count=150, steps=160):
+    """Decays that jump up now and then, with slopes of both signs."""
+    rng = np.random.default_rng(0)
+    for i in range(count):
+        rate = rng.uniform(0, 0.12)
+        log = np.cumsum(rng.normal(-rate, 0.1, steps + 1))
+        for at in rng.integers(0, steps, rng.integers(0, 5)):
+            log[at : at + rng.integers(1, 30)] += rng.uniform(0.5, 6)
+        gaps = rng.choice([1e-3, 1.0, 50.0]) * np.exp(log) - (i % 7 == 0) * 0.01
+        yield gaps.tolist(), (gaps * rng.normal(0, 0.15, steps + 1)).tolist()
+
+
+CRITERIA = (
+    Criteria(1e-2),
+    Criteria(1e-3, spike_ratio=4.0, spike_floor=0.02, keep=0.75),
+    Criteria(0.1, pop_ratio=3.0, overshoot_ratio=0.05, spike_floor=1e-3),
+)
+
+
+def test_figures_are_what_their_definitions_say():
+    seen = dict.fromkeys(("spikes", "popped", "overshoots", "spiking"), 0)
+    for i, (gaps, slopes) in enumerate(curves()):
+        c = CRITERIA[i % len(CRITERIA)]
+        figures = naive.figures_of(gaps, slopes, c)
+        expected = by_definition(gaps, slopes, c)
+        figures["largest"] = figures["peak_most"] / figures["base_most"]
+        for name, value in expected.items():
+            assert figures[name] == pytest.approx(value, rel=1e-9, abs=1e-300), (i, name)
+        for name in seen:
+            seen[name] += expected[name] > 0
+    assert min(seen.values()) > 5, f"the curves show too little: {seen}"
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_changes_no_other_figure(bad):
+    """Losses that are not finite are counted once, the first, and leave the figures where they were."""
+    for gaps, slopes in curves(20):
+        before = naive.figures_of(gaps, slopes, CRITERIA[0])
+        after = naive.figures_of([*gaps, bad, bad], [*slopes, 0.0, 0.0], CRITERIA[0])
+        assert after["diverged_step"] == len(gaps)
+        for name in ("smooth", "level"):
+            assert after[name] == before[name]
+
+
+def regime_by_definition(f, c, steps):
+    end, tail = f["smooth"], steps // 4
+    if f["diverged_step"] >= 0 or not end <= c.blowup * abs(f["start"]):
+        return "diverged"
+    if f["spikes"] or f["popped"]:
+        return "spiking"
+    if end <= c.target:
+        return "converged"
+    return "oscillating" if f["overshoots"] >= tail / 4 or end > 2 * f["best"] else "slow"
+
+
+def test_regimes_are_what_their_definitions_say():
+    rng = np.random.default_rng(1)
+    n, c, steps = 4000, Criteria(0.1), 80
+    f = {
+        "start": rng.choice([-1.0, 1.0, 3.0], n),
+        "smooth": rng.choice([0.05, 0.1, 0.2, 1.0, 2.0, 2.5, 6.5, np.nan, np.inf], n),
+        "best": rng.choice([0.05, 0.1, 0.5, 1.0], n),
+        "diverged_step": np.where(rng.random(n) < 0.2, rng.integers(0, 3, n), -1),
+        "spikes": np.where(rng.random(n) < 0.2, rng.integers(1, 3, n), 0),
+        "popped": (rng.random(n) < 0.2).astype(int),
+        "overshoots": rng.integers(0, 9, n),
+    }
+    expected = [regime_by_definition({k: v[i] for k, v in f.items()}, c, steps) for i in range(n)]
+    assert classify(f, c, steps).tolist() == expected
+    assert len(set(expected)) == 5
+
+
+def test_the_thresholds_are_those_of_the_docstring():
+    assert Criteria(1.0) == (1.0, 0.0, 10.0, 1e-12, 10.0, 0.1, 2.0)
+    for steps in (1, 2, 3):  # too few for a quarter: nothing is divided by zero, and one overshoot is much
+        f = {"start": 1.0, "smooth": 1.0, "best": 1.0, "diverged_step": -1, "spikes": 0, "popped": 0, "overshoots": 1}
+        assert classify({k: np.array([v]) for k, v in f.items()}, Criteria(0.1), steps)[0] == "oscillating"
+
+
+# --- rules -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [n for n in optimizers() if rule(n).preconditioner])
+def test_a_preconditioner_tells_root_and_rate(name):
+    """With a constant gradient and no momentum the move is rate g at every step; root is sqrt(v_hat) or 1."""
+    r = test_optimizers.rule(name)
+    h = {k: v for k, v in {"lr": 0.01, "eps": 0.3, "beta1": 0.0, "weight_decay": 0.0}.items() if k in r.defaults}
+    h |= {k: 0.2 for k in r.defaults if k in ("eps_root", "eps_hat", "eps_added")} if name != "adabelief" else {}
+    h = r.Hyper(**h)
+    x, state, clock, g = 1.0, r.initial_state(h), r.initial_clock(h), 0.4
+    for t in range(1, 6):
+        clock, now = r.per_step(float(t), clock, h)
+        mean = (r.Pool(*r.pool(x, g, state, h, now)),) if r.pool else ()
+        new, state = r.update(x, g, state, h, now, *mean)
+        root, rate = r.preconditioner(state, h, clock)
+        assert x - new == pytest.approx(rate * g, rel=1e-9), t
+        assert root >= 0
+        x = new
+    if name in ("adam", "adamw", "amsgrad"):
+        assert root == pytest.approx(g, rel=1e-12)
+
+
+# --- children --------------------------------------------------------------------------------------------------------
+
+
+def test_children_say_what_the_results_say():
+    r = synthetic(product(lr=[1e-4, 1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2]), steps=4000, records=400)
+    r.loss[200:, 3] = np.inf
+    r = dataclasses.replace(r, settings={"batch": 64})
+    table = r.table
+    found = list(children(r, ["lr", "eps"], {"mine": "1"}))
+    assert len(found) == len(r)
+    for i, child in enumerate(found):
+        assert child.name == f"lr={r.columns['lr'][i]:.4g} eps={r.columns['eps'][i]:.4g}"
+        assert {k: float(child.params[k]) for k in r.columns} == {k: v[i] for k, v in r.columns.items()}
+        assert (child.params["optimizer"], child.params["batch"]) == ("adam", "64")
+        assert child.tags["regime"] == r.regime[i] and child.tags["mine"] == "1"
+        at0 = {key: value for key, value, step in child.metrics if step == 0}
+        for name in ("lr", "eps", "beta1", "best_loss", "spikes"):
+            assert at0[name] == table[name][i]
+        assert at0["log10_lr"] == pytest.approx(math.log10(r.columns["lr"][i]))
+        loss = {step: value for key, value, step in child.metrics if key == "loss"}
+        where = {int(step): k for k, step in enumerate(r.steps)}
+        assert all(value == r.loss[where[step], i] for step, value in loss.items())
+        finite = np.flatnonzero(np.isfinite(r.loss[:, i]))
+        assert max(loss) == r.steps[finite[-1]] and len(loss) <= 100
+        logs = {step: value for key, value, step in child.metrics if key == "log10_loss"}
+        assert 25 <= len(logs) <= 60 or i == 3
+        assert all(value == pytest.approx(np.log10(r.loss[where[step], i])) for step, value in logs.items())
+        assert max(logs) == max(loss)
+    marks = [child.tags["curve_digest"] for child in found]
+    assert len(set(marks)) == len(r)
+    r.loss[5, 0] = np.nextafter(r.loss[5, 0], 0)
+    again = [child.tags["curve_digest"] for child in children(r, ["lr", "eps"], {})]
+    assert [a == b for a, b in zip(marks, again, strict=True)] == [False] + [True] * (len(r) - 1)
+    narrow = synthetic(product(lr=[1e-3, 2e-3], eps=[1e-8]))
+    assert not any(key == "log10_lr" for child in children(narrow, ["lr"], {}) for key, *_ in child.metrics)
+
+
+def test_which_runs_become_children():
+    r = synthetic(product(lr=np.geomspace(1e-4, 1, 50), eps=[1e-8, 1e-2]))
+    rank = np.argsort(np.where(np.isfinite(r.loss[-1]), r.loss[-1], np.inf), kind="stable")
+    finite = int(np.isfinite(r.loss[-1]).sum())
+    assert select([r], "top", 10).keep[0].tolist() == sorted(rank[:10])
+    auto = set(select([r], "auto", 40).keep[0].tolist())
+    assert {*rank[:10], *rank[finite - 5 : finite]} <= auto and len(auto) == 40
+    others = np.setdiff1d(np.arange(len(r)), [*rank[:10], *rank[finite - 5 : finite]])
+    sample = [int(np.sum(r.regime[sorted(auto & set(others.tolist()))] == name)) for name in np.unique(r.regime)]
+    there = [int(np.sum(r.regime[others] == name)) for name in np.unique(r.regime)]
+    short = [a for a, b in zip(sample, there, strict=True) if a < b]
+    assert max(short) - min(short) <= 1, "equally many of every regime that has them"
+    assert select([r]).keep[0].tolist() == list(range(100)) and select([r], "parent").keep[0].size == 0
+    big = synthetic({"lr": np.full(2001, 1e-3)}, records=2)
+    assert len(select([big]).keep[0]) == 2000
+    assert len(select([big], "top").keep[0]) == 100
+    assert points(np.arange(5)).tolist() == [0, 1, 2, 3, 4]

@@ -1,0 +1,236 @@
+"""Nothing lost: a sweep that was killed, interrupted or cut off goes on where it was, to the same record."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import sqlalchemy as sa
+from hypothesis import given
+from hypothesis import strategies as st
+from killing import OVERRIDES, RUNS
+from mlflow import MlflowClient
+from synthetic import product, synthetic
+
+import adamx
+from adamx import engine, identity, journal, sweep
+from adamx.launch import build
+from adamx.problem import problem
+from adamx.registry import InputError
+
+HERE = Path(__file__).parent
+KILLS = 50
+OTHER = ("mlflow.parentRunId", "mlflow.source")  # the parent's id, and the script that was called
+
+
+@pytest.fixture
+def type_(monkeypatch, here, capsys):
+    """Types a command line: (exit code, stdout, stderr)."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def type_(*arguments):
+        monkeypatch.setattr(sys, "argv", ["adamx-sweep", *arguments])
+        return sweep.main(), *capsys.readouterr()
+
+    return type_
+
+
+def record(folder):
+    """All that a store says of children, but for ids and times; the parents' statuses; and the parent's tables."""
+    rows = {}
+    with sa.create_engine(f"sqlite:///{folder}/mlflow.db").connect() as connection:
+        of = "(SELECT run_uuid FROM tags WHERE key = 'mlflow.parentRunId')"
+        for name, columns in (
+            ("metrics", "key, step, value, is_nan"),
+            ("params", "key, value"),
+            ("tags", "key, value"),
+        ):
+            query = f"SELECT r.name, {columns} FROM {name} JOIN runs r USING (run_uuid) WHERE run_uuid IN {of}"
+            found = connection.execute(sa.text(query)).fetchall()
+            rows[name] = sorted(map(repr, (row for row in found if not row[1].startswith(OTHER))))
+        query = f"SELECT name, status, lifecycle_stage FROM runs WHERE run_uuid IN {of}"
+        rows["runs"] = sorted(map(tuple, connection.execute(sa.text(query))))
+        query = f"SELECT status FROM runs WHERE run_uuid NOT IN {of}"
+        parents = [status for (status,) in connection.execute(sa.text(query))]
+    tables = {}
+    for name in ("table", "curves"):
+        (path,) = Path(folder).glob(f"mlruns/*/*/artifacts/{name}.parquet")
+        tables[name] = pd.read_parquet(path).drop(columns="run_id", errors="ignore")
+    return rows, parents, tables
+
+
+def test_killed_at_any_moment_a_sweep_loses_nothing(tmp_path):
+    """SIGKILL, during the start, the computation and the writing."""
+    command = [sys.executable, HERE / "killing.py", tmp_path, str(KILLS), "1"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    said = json.loads(done.stdout)
+    print(said)
+    assert said["kills"] == KILLS
+    assert min(said["computing"], said["writing"] + said.get("recorded", 0)) > 0
+    whole = tmp_path / "whole"
+    whole.mkdir()
+    subprocess.run([sys.executable, "-m", "adamx.sweep", *OVERRIDES], cwd=whole, capture_output=True, check=True)
+    expected, parents, tables = record(whole)
+    assert parents == ["FINISHED"] and len(expected["runs"]) == len(tables["table"]) == RUNS
+    for number in range(said["sweeps"]):
+        rows, parents, found = record(tmp_path / str(number))
+        assert rows == expected
+        assert sorted(parents) == ["FINISHED", *["KILLED"] * (len(parents) - 1)]  # killed before it had a journal
+        assert all(found[name].equals(tables[name]) for name in tables)
+        assert not list((tmp_path / str(number) / "mlruns" / ".adamx").iterdir())
+
+
+ADAM = {"name": "adam", "lr": "log:1e-3:1:3"}
+SMALL = ("problem=beale", "optimizer=adam,rmsprop", "optimizer.lr=log:1e-3:1:130", "steps=60", "record.figures=false")
+
+
+@pytest.fixture
+def interrupted(monkeypatch):
+    """Ctrl-C after a number of chunks, of 64 runs each."""
+    real, left = engine.stream, [0]
+
+    def stream(*arguments, **options):
+        for chunk in real(*arguments, **options):
+            if not left[0]:
+                raise KeyboardInterrupt
+            left[0] -= 1
+            yield chunk
+
+    def after(chunks):
+        left[0] = chunks
+
+    monkeypatch.setattr(engine, "stream", stream)
+    monkeypatch.setattr("adamx.cpu.chunk_runs", lambda *_: 64)
+    return after
+
+
+def test_resumed_after_ctrl_c_the_record_is_that_of_an_uninterrupted_sweep(type_, interrupted, here, monkeypatch):
+    interrupted(10**9)
+    assert type_(*SMALL)[0] == 0
+    (here / "again").mkdir()
+    monkeypatch.chdir(here / "again")
+    interrupted(4)
+    code, out, _ = type_(*SMALL)
+    assert code == 130 and "194 of 260 runs were finished; python -m adamx.sweep resume=last computes the rest" in out
+    interrupted(1)
+    code, out, _ = type_("resume=last")
+    assert code == 130 and "258 of 260" in out
+    interrupted(10**9)
+    assert type_("resume=last")[0] == 0
+    rows, parents, tables = record(here)
+    now = record(here / "again")
+    assert now[:2] == (rows, parents)
+    assert all(now[2][name].equals(tables[name]) for name in tables)
+
+
+def test_a_lost_store_keeps_what_was_finished(type_, here, monkeypatch):
+    def lost(*_):
+        raise InputError("MLflow store 'x' was lost: gone")
+
+    monkeypatch.setattr("adamx.store.Store.write", lost)
+    code, _, err = type_(*SMALL[:1], "steps=20")
+    assert code == 2 and "was lost" in err and "resume=last goes on with it" in err
+    monkeypatch.undo()
+    monkeypatch.chdir(here)
+    monkeypatch.setattr(engine, "stream", None)  # nothing is computed again
+    assert type_("resume=last")[0] == 0
+    assert record(here)[1] == ["FINISHED"]
+
+
+def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
+    assert "no sweep was interrupted here" in type_("resume=last")[2]
+    interrupted(1)
+    type_(*SMALL)
+    (kept,) = journal.journals("sqlite:///mlflow.db")
+    assert "did you mean" in type_(f"resume={kept.run_id[:-1]}x")[2]
+    assert "goes alone" in type_("resume=last", "steps=3")[2]
+    with (kept.folder / "sweep.json").open("r+") as file:
+        about = json.load(file)
+        about["overrides"][-2] = "steps=61"
+        file.seek(0)
+        json.dump(about, file)
+    assert "are other runs now than they were" in type_("resume=last")[2]
+    code = f"import sys, adamx.journal as j; k = j.Journal(j.Path({str(kept.folder)!r})); k._lock; print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", code], cwd=here, **pipes) as other:
+        assert other.stdout.readline() == b"\n"
+        assert kept.alive
+        assert "no sweep was interrupted here" in type_(f"resume={kept.run_id}")[2]
+        other.communicate(b"\n")
+
+
+def test_recorded_points_are_skipped(type_):
+    type_("problem=beale", "optimizer.lr=0.1,0.2", "optimizer.eps=1e-8,1e-4", "steps=20", "record=parent")
+    _, out, _ = type_("problem=beale", "optimizer.lr=0.1,0.3", "optimizer.eps=1e-8,1e-4", "steps=20", "skip=recorded")
+    assert "2 of 4 runs are recorded already, and skipped" in out
+    _, out, _ = type_("problem=beale", "optimizer.lr=0.1,0.3", "optimizer.eps=1e-8", "steps=20", "skip=recorded")
+    assert out.strip() == "2 of 2 runs are recorded already, and skipped"
+    client = MlflowClient()
+    assert len(client.search_runs(["1"])) == 2 + 2  # two parents, and the two runs of the second
+    _, out, err = type_("problem=beale", "skip=everything")
+    assert "unknown skip 'everything': allowed: recorded" in err
+
+
+@given(st.lists(st.tuples(st.integers(0, 60), st.integers(1, 9))), st.integers(1, 60))
+def test_missing_is_what_no_chunk_has(chunks, runs):
+    got = {row for part in journal.missing(chunks, runs) for row in range(part.start, part.stop)}
+    assert got == set(range(runs)) - {first + i for first, count in chunks for i in range(count)}
+
+
+@given(st.sets(st.integers(0, 40)))
+def test_rows_come_back(rows):
+    ascending = np.array(sorted(rows), int)
+    ranges = journal._ranges(ascending)
+    assert [row for first, last in ranges for row in range(first, last)] == ascending.tolist()
+
+
+def test_a_chunk_comes_back_to_the_bit(here):
+    config = {"lr": [0.1, 1e30], "eps": [1e-8, 0.0]}
+    chunk = adamx.simulate("adam", "rosenbrock", config, 50, 5, dtype="float32", instruments=["path", "crossings"])
+    assert not np.isfinite(chunk.loss[-1, 1])
+    kept = journal.begin("sqlite:///mlflow.db", "abc", [], [], [])
+    kept.keep(0, 7, chunk)
+    kept.keep(0, 3, synthetic(product(lr=[0.1, 0.2])))
+    back = kept.kept(0)
+    assert list(back) == [3, 7]
+    for field in dataclasses.fields(chunk):
+        old, new = (getattr(r, field.name) for r in (chunk, back[7]))
+        if isinstance(old, dict) and old and isinstance(next(iter(old.values())), np.ndarray):
+            assert all(np.array_equal(old[k], new[k], equal_nan=True) and old[k].dtype == new[k].dtype for k in old)
+        elif isinstance(old, np.ndarray):
+            assert np.array_equal(old, new, equal_nan=True) and old.dtype == new.dtype
+        else:
+            assert str(old).replace("(", "[").replace(")", "]") == str(new).replace("(", "[").replace(")", "]")
+    kept.release(recorded=True)
+    assert not kept.folder.exists()
+
+
+def test_identity_is_that_of_the_configuration(here):
+    def launch(**changed):
+        config = {
+            "optimizer": ADAM, "problem": {"name": "beale"}, "backend": {"name": "cpu"},
+            "steps": 20, "record_every": 5, "dtype": "float32", "schedule": "constant", "seed": 0, "samples": None,
+            "storage": {}, "sampler": "sobol", "instruments": [], **changed,
+        }  # fmt: skip
+        return build(config, {})
+
+    beale = problem("beale")
+    base = launch()
+    marks = identity.of_launch(base, beale)
+    (results,) = base.stream(beale)
+    assert identity.of_results(results) == marks and len(set(marks)) == 3
+    same = [launch(record_every=7), launch(instruments=["grad_norm"]), launch(seed=0.0)]
+    assert all(identity.of_launch(each, beale) == marks for each in same)
+    other = [
+        launch(steps=21), launch(seed=1), launch(dtype="float64"), launch(schedule="cosine"),
+        launch(storage={"state": "bfloat16"}), launch(optimizer={**ADAM, "eps": 1e-7}),
+    ]  # fmt: skip
+    assert not any(set(identity.of_launch(each, beale)) & set(marks) for each in other)
+    moved = problem("beale", {"x0": [1, 1.5]})
+    assert not set(identity.of_launch(base, moved)) & set(marks)
+    assert identity.of_launch(base, problem("beale", {"x0": (1, 1)})) == marks
