@@ -18,7 +18,7 @@ sweep: $(INSTALLED) ## the main job: the default grid; ARGS='problem=beale optim
 	$(RUN) -m adamx.sweep $(ARGS)
 
 test: $(INSTALLED)
-	$(RUN) -m pytest -q $(ARGS)
+	$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

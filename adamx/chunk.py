@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -40,6 +40,18 @@ class Chunk:
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def part(self, runs: slice) -> Chunk:
+        """Some of its runs."""
+        columns = {name: values[runs] for name, values in self.hyper.items()}
+        name, scheduled = self.schedule
+        return replace(
+            self,
+            hyper=columns,
+            schedule=(name, {key: values[runs] for key, values in scheduled.items()}),
+            seeds=self.seeds[runs],
+            x0=None if self.x0 is None else self.x0[runs],
+        )
 
     @property
     def precision(self) -> str:

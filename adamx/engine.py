@@ -151,9 +151,23 @@ def stream(optimizer: str, problem: Problem, hyper: Mapping[str, Any], steps: in
     device = _device(options.get("backend", "cpu"))
     for chunk in chunks(optimizer, problem, hyper, steps, **options):
         try:
-            yield device.run(problem, chunk)
+            yield from _halved(device, problem, chunk)
         except NumbaError as error:
             raise _uncompiled(optimizer, problem, error) from error
+
+
+def _halved(device: Any, problem: Problem, chunk: Chunk) -> Iterator[Results]:
+    """The Results of a chunk, in parts where memory is short."""
+    try:
+        results = device.run(problem, chunk)
+    except MemoryError:
+        half = len(chunk) // 2
+        if not half:
+            raise InputError(f"one run of {chunk.steps:,} steps does not fit the memory: raise record_every") from None
+        for runs in (slice(0, half), slice(half, None)):
+            yield from _halved(device, problem, chunk.part(runs))
+    else:
+        yield results
 
 
 def _uncompiled(optimizer: str, problem: Problem, error: NumbaError) -> Exception:

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from adamx.children import POINTS
+from adamx.children import LOG_POINTS, POINTS
+from adamx.instruments import check as shown
+from adamx.instruments import curves
 from adamx.launch import Launch
-from adamx.problem import Problem
+from adamx.optimizer import rule
+from adamx.problem import Landscape, Problem
+from adamx.regimes import Figures, Marks
+from adamx.registry import InputError
 from adamx.results import Results
 
 PROBE_SECONDS = 1.0  # of each launch's kernel
+FIGURES = len(Figures._fields) + len(Marks._fields)
 POINT_BYTES = 240  # of one recorded value in MLflow's SQLite tables, indices included
 
 
@@ -35,12 +44,10 @@ def estimate(launches: Sequence[Launch], problems: Sequence[Problem], settings: 
     for launch, problem in zip(launches, problems, strict=True):
         lines.append(f"  {len(launch):,} of {launch}, {launch.steps:,} steps, {launch.dtype}")
         one = _one(launch, problem)
-        curves = 1 + len(one.curves)
-        records = -(-launch.steps // launch.record_every) + 1
-        numbers = one.loss.itemsize * (records * curves + problem.dim)
-        memory += len(launch) * (numbers + 8 * (len(one.columns) + len(one.figures)))
-        figures = len(one.table.columns)
-        points += len(launch) * min(1, limit / runs) * (curves * min(records, POINTS) + figures)
+        memory += bytes_of(launch, problem)
+        records = min(-(-launch.steps // launch.record_every) + 1, POINTS)
+        written = records * (1 + len(one.curves)) + LOG_POINTS + len(one.table.columns)
+        points += len(launch) * min(1, limit / runs) * written
         seconds += _seconds(launch, problem)
     return "\n".join(
         [
@@ -50,6 +57,33 @@ def estimate(launches: Sequence[Launch], problems: Sequence[Problem], settings: 
             f"database  about {_size(points * POINT_BYTES)} for {min(runs, limit):,} child runs",
         ]
     )
+
+
+def bytes_of(launch: Launch, problem: Problem) -> float:
+    """The memory that the curves, final points and columns of a launch take."""
+    own = len(curves(shown(launch.instruments, rule(launch.optimizer), problem), problem.dim))
+    count = own + (1 if isinstance(problem, Landscape) else 4)
+    records = -(-launch.steps // launch.record_every) + 1
+    size = 8 if launch.dtype == "float64" else 4
+    return len(launch) * (size * (records * count + problem.dim) + 8 * (len(launch.hyper) + FIGURES))
+
+
+def check_memory(launches: Sequence[Launch], problems: Sequence[Problem]) -> None:
+    """Raise InputError unless all curves fit the free memory, twice: chunks are joined at the end."""
+    needed = 2 * sum(bytes_of(*each) for each in zip(launches, problems, strict=True))
+    if needed > (free := _free()):
+        raise InputError(
+            f"the curves need about {_size(needed)} of memory and {_size(free)} are free: raise record_every (now "
+            f"{launches[0].record_every}), or sweep fewer points"
+        )
+
+
+def _free() -> float:
+    """Bytes of memory that are free; unlimited where the system does not say."""
+    with suppress(OSError, StopIteration):  # Linux alone has the file
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return math.inf
 
 
 def _one(launch: Launch, problem: Problem) -> Results:

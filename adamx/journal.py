@@ -17,6 +17,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -97,11 +98,12 @@ class Journal:
         import pyarrow.parquet as pq
 
         name = f"{launch:04d}-{first:010d}.parquet"
-        with (self.folder / f"{name}.part").open("wb") as file:
-            pq.write_table(_table(chunk), file, compression="zstd")
-            file.flush()
-            os.fsync(file.fileno())
-        (self.folder / f"{name}.part").rename(self.folder / name)
+        with _written(self.folder):
+            with (self.folder / f"{name}.part").open("wb") as file:
+                pq.write_table(_table(chunk), file, compression="zstd")
+                file.flush()
+                os.fsync(file.fileno())
+            (self.folder / f"{name}.part").rename(self.folder / name)
 
     def kept(self, launch: int) -> dict[int, Results]:
         """The chunks of a launch that are on the disk, by their first run."""
@@ -126,14 +128,24 @@ def begin(
 ) -> Journal:
     """Start the journal of a sweep; rows are those runs of each launch of the overrides that it computes."""
     journal = Journal(place(uri) / run_id)
-    journal.folder.mkdir(parents=True)
-    assert journal._lock
     identities = [identity(launch) for launch in launches]
     about = {"overrides": list(overrides), "launches": identities, "rows": [_ranges(each) for each in rows]}
     part = journal.folder / "sweep.json.part"
-    part.write_text(json.dumps(about))
-    part.rename(journal.folder / "sweep.json")
+    with _written(journal.folder):
+        journal.folder.mkdir(parents=True)
+        assert journal._lock
+        part.write_text(json.dumps(about))
+        part.rename(journal.folder / "sweep.json")
     return journal
+
+
+@contextmanager
+def _written(folder: Path) -> Iterator[None]:
+    """Say in one line that a folder cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise InputError(f"the journal {str(folder)!r} cannot be written: {error.strerror or error}") from error
 
 
 def journals(uri: str) -> list[Journal]:

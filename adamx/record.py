@@ -97,15 +97,18 @@ def start(
         PROCESS: _process(),
         **versions(),
     }
-    client = store.client
-    if NOTE not in store.experiment.tags:
-        client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
-    run = client.create_run(store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, name)
-    run_id = run.info.run_id
-    client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
-    client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
-    for path, source in _sources(config).items():
-        client.log_text(run_id, source, path)
+    with store.explained():
+        client = store.client
+        if NOTE not in store.experiment.tags:
+            client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
+        run = client.create_run(
+            store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, name
+        )
+        run_id = run.info.run_id
+        client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
+        client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
+        for path, source in _sources(config).items():
+            client.log_text(run_id, source, path)
     return Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
 
 
@@ -209,7 +212,8 @@ class Sweep:
         except KeyboardInterrupt:
             self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children")
             raise
-        self._summary(results, run_ids, sentence, self._view([r for r in kept if len(r)], swept))
+        with self.store.explained():
+            self._summary(results, run_ids, sentence, self._view([r for r in kept if len(r)], swept))
         return sentence
 
     def finish(
@@ -225,16 +229,17 @@ class Sweep:
             status: FINISHED, KILLED or FAILED. figures: (file name, a file, its bytes or a matplotlib Figure), kept as
                 artifacts. metrics: such as throughput.
         """
-        for name, figure in figures:
-            if isinstance(figure, bytes):
-                self._artifact(name, figure)
-            elif isinstance(figure, Path):
-                self._artifact(name, figure.read_bytes())
-            else:
-                self.store.client.log_figure(self.run_id, figure, name)
-        self._log(metrics or {}, tags)
-        with environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
-            self.store.client.set_terminated(self.run_id, status)
+        with self.store.explained():
+            for name, figure in figures:
+                if isinstance(figure, bytes):
+                    self._artifact(name, figure)
+                elif isinstance(figure, Path):
+                    self._artifact(name, figure.read_bytes())
+                else:
+                    self.store.client.log_figure(self.run_id, figure, name)
+            self._log(metrics or {}, tags)
+            with environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
+                self.store.client.set_terminated(self.run_id, status, max(self.started, _now()))
 
     def _ids(self, rows: np.ndarray) -> list[str]:
         """The run ids of the children in some rows of the table, ascending: the same whenever they are written."""

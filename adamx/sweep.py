@@ -120,14 +120,16 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     select([], config["record"]["children"])  # an unknown mode is said now
     if config["skip"] not in (None, "recorded"):
         raise unknown("skip", config["skip"], ["recorded"])
-    if config["dry_run"]:
-        from adamx.estimate import estimate
+    from adamx.estimate import check_memory, estimate
 
+    if config["dry_run"]:
         console.print(estimate(launches, problems, config["record"]), highlight=False, soft_wrap=True)
         return
+    check_memory(launches, problems)
     from adamx import record  # with mlflow: seconds
     from adamx.analysis.figures import figures
     from adamx.progress import compute
+    from adamx.writer import environment
 
     store = record.open()
     record.bury(store)
@@ -161,7 +163,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         )
         finished = done == total
     except BaseException as error:
-        with suppress(Exception):  # the store may be what failed
+        with suppress(Exception), environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):  # the store may be what failed
             sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, InputError):
             raise InputError(f"{error}; what was finished is kept, and {AGAIN} goes on with it") from error

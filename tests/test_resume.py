@@ -4,6 +4,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from killing import OVERRIDES, RUNS
 from mlflow import MlflowClient
+from serving import serving
 from synthetic import product, synthetic
 
 import adamx
-from adamx import engine, identity, journal, sweep
+from adamx import cpu, engine, identity, journal, sweep
 from adamx.launch import build
 from adamx.problem import problem
 from adamx.registry import InputError
@@ -155,7 +157,7 @@ def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
         file.seek(0)
         json.dump(about, file)
     assert "are other runs now than they were" in type_("resume=last")[2]
-    code = f"import sys, adamx.journal as j; k = j.Journal(j.Path({str(kept.folder)!r})); k._lock; print(flush=True); input()"
+    code = f"import adamx.journal as j; k = j.Journal(j.Path({str(kept.folder)!r})); k._lock; print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], cwd=here, **pipes) as other:
         assert other.stdout.readline() == b"\n"
@@ -234,3 +236,57 @@ def test_identity_is_that_of_the_configuration(here):
     moved = problem("beale", {"x0": [1, 1.5]})
     assert not set(identity.of_launch(base, moved)) & set(marks)
     assert identity.of_launch(base, problem("beale", {"x0": (1, 1)})) == marks
+
+
+def test_a_server_that_is_lost_is_sent_the_rest_by_resume(type_, here, monkeypatch):
+    real, files = engine.stream, ["--backend-store-uri", f"sqlite:///{here}/server.db"]
+    files += ["--artifacts-destination", str(here / "artifacts")]
+    with ExitStack() as running:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", running.enter_context(serving(here, *files)))
+        monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
+
+        def stream(*arguments, **options):
+            yield from real(*arguments, **options)
+            running.close()
+
+        monkeypatch.setattr(engine, "stream", stream)
+        code, _, err = type_("problem=beale", "optimizer.lr=0.1,0.2", "steps=20", "record.figures=false")
+        said = err.strip().splitlines()[-1]
+        assert code == 2 and "was lost" in said and said.endswith("resume=last goes on with it")
+    with serving(here, *files) as address:
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        command = [sys.executable, "-m", "adamx.sweep", "resume=last"]  # MLflow remembers a run's address in a process
+        assert subprocess.run(command, capture_output=True).returncode == 0
+        found = MlflowClient(address).search_runs(["1"])
+        assert [run.info.status for run in found] == ["FINISHED"] * 3
+
+
+def test_a_journal_that_cannot_be_written_is_one_line(type_, here):
+    (here / "mlruns").mkdir()
+    (here / "mlruns" / ".adamx").write_text("in the way")
+    code, _, err = type_("problem=beale", "steps=20")
+    assert code == 2 and "the journal" in err and "cannot be written: Not a directory" in err
+
+
+def test_short_of_memory_chunks_are_halved(monkeypatch):
+    whole = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 0.1, 50)}, 30)
+    real, sizes = cpu.run, []
+
+    def small(problem, chunk):
+        sizes.append(len(chunk))
+        if len(chunk) > 16:
+            raise MemoryError
+        return real(problem, chunk)
+
+    monkeypatch.setattr(cpu, "run", small)
+    parts = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 0.1, 50)}, 30)
+    assert np.array_equal(whole.loss, parts.loss) and max(sizes) == 50 and len(sizes) > 5
+    monkeypatch.setattr(cpu, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
+    with pytest.raises(InputError, match="one run of 30 steps does not fit the memory"):
+        adamx.simulate("adam", "beale", {}, 30)
+
+
+def test_curves_that_do_not_fit_the_memory_are_refused_before_any_work(type_, here):
+    code, _, err = type_("problem=beale", "optimizer.lr=log:1e-4:1:100000", "steps=10000000", "record_every=1")
+    assert code == 2 and "of memory and" in err and "raise record_every (now 1)" in err
+    assert not (here / "mlflow.db").exists()
