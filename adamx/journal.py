@@ -87,11 +87,16 @@ class Journal:
         except BlockingIOError:
             raise InputError(f"sweep {self.run_id} is being worked on by another process") from None
         if self.about["launches"] != [identity(launch) for launch in launches]:
-            self.release(recorded=False)
+            self.release(done=False)
             raise InputError(
                 f"sweep {self.run_id} cannot be resumed: {' '.join(self.about['overrides'])} are other runs now than "
                 "they were (adamx or its configuration has changed)"
             )
+
+    @property
+    def empty(self) -> bool:
+        """Whether no chunk was kept."""
+        return not any(self.folder.glob("*.parquet"))
 
     def keep(self, launch: int, first: int, chunk: Results) -> None:
         """Put a finished chunk on the disk: the runs from `first` on of a launch."""
@@ -110,9 +115,9 @@ class Journal:
         paths = sorted(self.folder.glob(f"{launch:04d}-*.parquet"))
         return {int(path.stem.partition("-")[2]): _results(path) for path in paths}
 
-    def release(self, recorded: bool) -> None:
-        """Work on the sweep no more; remove the journal of one that is recorded."""
-        if recorded:
+    def release(self, done: bool) -> None:
+        """Work on the sweep no more; remove the journal of one that is done with."""
+        if done:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.close()
 

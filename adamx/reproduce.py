@@ -27,11 +27,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="studies by name or by number of claim; all where none is named")
     parser.add_argument("--quick", action="store_true", help="the subset that takes under two minutes")
     parser.add_argument("--list", action="store_true", help="the studies and how long they take, and nothing else")
+    parser.add_argument("--markdown", action="store_true", help="the same as README has it")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the figures here too, as PNG")
     given = parser.parse_args(arguments)
     console = Console()
     try:
         chosen = [study(name) for name in given.names] or [s for s in studies() if s.quick or not given.quick]
+        if given.markdown:
+            print(markdown(chosen), end="")
+            return 0
         if given.list:
             console.print(_contents(chosen))
             return 0
@@ -102,6 +106,13 @@ def _varied(results: Sequence[Results]) -> list[str]:
         for name, values in {**r.columns, **r.setup}.items():
             columns.setdefault(name, set()).update(str(value) for value in np.unique(np.asarray(values)))
     return names + [name for name, values in columns.items() if len(values) > 1]
+
+
+def markdown(chosen: Sequence[Study]) -> str:
+    """The table of README: a row a study."""
+    rows = [(s.claims, f"`{s.name}`", s.title, s.source, f"{s.seconds:g}") for s in chosen]
+    head = "| claim | study | it says | source | seconds |\n| --- | --- | --- | --- | --- |\n"
+    return head + "".join("| " + " | ".join(row).replace("arXiv ", "arXiv\u00a0") + " |\n" for row in rows)
 
 
 def _contents(chosen: Sequence[Study]) -> Table:

@@ -166,10 +166,12 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         with suppress(Exception), environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):  # the store may be what failed
             sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, InputError):
-            raise InputError(f"{error}; what was finished is kept, and {AGAIN} goes on with it") from error
+            finished = kept.empty  # as where a user's file cannot be compiled
+            if not finished:
+                raise InputError(f"{error}; what was finished is kept, and {AGAIN} goes on with it") from error
         raise
     finally:
-        kept.release(recorded=finished)
+        kept.release(done=finished)
     if results:
         from adamx.analysis.summary import summary
 

@@ -84,16 +84,17 @@ def watched(arguments: list[str]) -> None:
     """python -m adamx.sweep in this process, with its phases in phases.json; runs in a process of its own."""
     from matplotlib.figure import Figure
 
-    from adamx import record, sweep
+    from adamx import progress, record, sweep
+    from adamx.analysis import figures
 
-    phases, draw = Phases(), sweep._figures
-    sweep._figures = lambda results: list(draw(results))  # type: ignore[assignment]  # drawn now, not while written
-    phases.watch(sweep, "_compute", "kernel, with loading it")
+    phases, draw = Phases(), figures.figures
+    figures.figures = lambda results: list(draw(results))  # type: ignore[assignment]  # drawn now, not while written
+    phases.watch(progress, "compute", "kernel, with loading it")
     phases.watch(record, "open", "opening the store")
     phases.watch(record, "start", "MLflow: the parent run")
     phases.watch(record.Sweep, "write", "MLflow: children, table and curves")
     phases.watch(record.Sweep, "finish", "MLflow: figures and the end")
-    phases.watch(sweep, "_figures", "drawing figures")
+    phases.watch(figures, "figures", "drawing figures")
     phases.watch(Figure, "savefig", "drawing figures")
     sys.argv = ["adamx-sweep", *arguments]
     code = sweep.main()

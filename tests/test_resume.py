@@ -157,7 +157,7 @@ def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
         file.seek(0)
         json.dump(about, file)
     assert "are other runs now than they were" in type_("resume=last")[2]
-    code = f"import adamx.journal as j; k = j.Journal(j.Path({str(kept.folder)!r})); k._lock; print(flush=True); input()"
+    code = f"from adamx.journal import *; k = Journal(Path({str(kept.folder)!r})); k._lock; print(flush=True); input()"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
     with subprocess.Popen([sys.executable, "-c", code], cwd=here, **pipes) as other:
         assert other.stdout.readline() == b"\n"
@@ -208,7 +208,7 @@ def test_a_chunk_comes_back_to_the_bit(here):
             assert np.array_equal(old, new, equal_nan=True) and old.dtype == new.dtype
         else:
             assert str(old).replace("(", "[").replace(")", "]") == str(new).replace("(", "[").replace(")", "]")
-    kept.release(recorded=True)
+    kept.release(done=True)
     assert not kept.folder.exists()
 
 

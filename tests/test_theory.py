@@ -179,8 +179,8 @@ def test_optimizers_with_a_bound_and_no_others_have_a_prediction():
 def test_a_prediction_is_a_sentence():
     assert theory.prediction("adam", "quadratic", QUADRATIC, {"lr": 0.1, "beta1": 0.99, "beta2": 0.9}) == (
         "theory: near the minimum a run is stable only for eps > 0.000251 (= lr curvature (1 - beta1) / "
-        "(2 (1 + beta1))), and eps is 1e-08; spiking only for beta2 > 0.999989 (= 1 - 15.6 (1 - beta1)^3.07), and "
-        "beta2 is 0.9"
+        "(2 (1 + beta1))), and eps is 1e-08; spiking for ever only for beta2 > 0.999989 (= 1 - 15.6 "
+        "(1 - beta1)^3.07), and beta2 is 0.9"
     )
     assert theory.prediction("sgd", "quadratic", {"curvature": 100.0}, {"lr": 0.1}) == (
         "theory: near the minimum a run is stable only for lr < 0.02 (= 2 / curvature), and lr is 0.1"

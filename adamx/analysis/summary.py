@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from adamx.analysis import COLORS
+from adamx.analysis.certainty import certainty
 from adamx.analysis.scales import short
 from adamx.analysis.slices import FAILING, settings, swept
 from adamx.regimes import REGIMES
@@ -37,8 +38,8 @@ class Split(NamedTuple):
 def summary(results: Sequence[Results]) -> RenderableType:
     """What the sweeps found, to be printed by rich; plain text where the output is no terminal.
 
-    One Results: its regimes, its best settings, and a line a swept hyperparameter. Several: a row each, then the best
-    settings for each problem.
+    One Results: its regimes, its best settings, a line a swept hyperparameter, and how certain that is. Several: a row
+    each, then the best settings for each problem.
     """
     if len(results) == 1:
         return _one(results[0])
@@ -109,7 +110,7 @@ def _percent(share: float) -> str:
 
 def _one(results: Results) -> RenderableType:
     counts = [Text(f" {name} {(results.regime == name).sum():,} ", style=_style(name)) for name in REGIMES]
-    found = map(_finding, findings(results))
+    found = map(_finding, [*findings(results), *certainty(results)])
     return Group(Text(results.title, style="bold"), Columns(counts), "", _best([results]), "", *found)
 
 

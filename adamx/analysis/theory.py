@@ -189,7 +189,7 @@ def _spike_law(stable: Law, L: float, noise: float) -> Law:
         return stable.known(h) & hardly & (h["beta1"] >= SPIKE_BETA1)
 
     formula = f"1 - {SPIKE_FACTOR} (1 - beta1)^{SPIKE_POWER}"
-    return Law("spiking", "beta2", ">", formula, TANG, lambda h: spike_boundary(h["beta1"]), known)
+    return Law("spiking for ever", "beta2", ">", formula, TANG, lambda h: spike_boundary(h["beta1"]), known)
 
 
 def _power_laws(k: float) -> list[Law]:
