@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from adamx.analysis.style import png, styled
 from adamx.registry import InputError
@@ -116,7 +116,7 @@ def markdown(chosen: Sequence[Study]) -> str:
 
 
 def _contents(chosen: Sequence[Study]) -> Table:
-    table = Table("claim", "study", "it says", "seconds", "quick", box=None)
+    table = Table("claim", Column("study", no_wrap=True), "it says", "seconds", "quick", box=None)
     for each in chosen:
         table.add_row(each.claims, each.name, each.title, f"{each.seconds:g}", "yes" if each.quick else "")
     table.add_row("", "", "all of these", f"{sum(s.seconds for s in chosen):g}", "")

@@ -68,6 +68,8 @@ def main(folder, kills, seed):
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
             killed.append(phase(here))
+            if killed[-1] == "recorded":
+                break
     print(json.dumps({"kills": len(killed), "sweeps": sweeps, **{p: killed.count(p) for p in sorted(set(killed))}}))
 
 
