@@ -85,6 +85,7 @@ def main() -> None:
     parser.add_argument("--dpi", type=int, default=230)
     parser.add_argument("--out", type=Path, default=HERE)
     typed = parser.parse_args()
+    typed.out.mkdir(parents=True, exist_ok=True)
     for name in typed.maps or MAPS:
         if name not in MAPS:
             parser.error(f"unknown map {name!r}: allowed: {', '.join(MAPS)}")

@@ -76,7 +76,8 @@ def test_a_name_that_does_not_exist_is_one_line(here, capsys):
 
 def test_lists(capsys):
     assert reproduce.main(["--list", "--quick"]) == 0
-    assert all(name in capsys.readouterr().out for name in ("rmsprop_pops", "first_spike"))
+    out = capsys.readouterr().out
+    assert all(name in out for name in ("rmsprop_pops", "first_spike"))
     assert reproduce.main(["--markdown"]) == 0
     readme = Path(__file__).parents[1].joinpath("README.md").read_text()
     table = re.search(r"<!-- studies -->\n(.*?)<!-- /studies -->", readme, re.DOTALL)[1]

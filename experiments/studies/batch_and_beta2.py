@@ -22,7 +22,7 @@ from adamx.study import Check
 
 CLAIMS = "16"
 SOURCE = "Marek et al. 2025, arXiv 2507.07101; second-hand but for its abstract"
-SECONDS = 20
+SECONDS = 16
 QUICK = False
 
 BATCH = 2 ** np.arange(2, 9)

@@ -19,7 +19,7 @@ from adamx.study import Check, near
 
 CLAIMS = "13"
 SOURCE = "Cohen et al. 2022, arXiv 2207.14484"
-SECONDS = 40
+SECONDS = 2
 QUICK = False
 
 STEPS = 10_000

@@ -28,7 +28,7 @@ from adamx.study import Check, between, near
 
 CLAIMS = "1"
 SOURCE = "derived, from the threshold of Cohen et al. 2022, arXiv 2207.14484, as v → 0; cf. Bock & Weiß 2019"
-SECONDS = 2
+SECONDS = 1
 QUICK = True
 
 LR, STEPS, LAST, EVERY = 0.1, 60_000, 20_000, 7  # an odd interval of records sees both ends of a 2-cycle

@@ -30,7 +30,7 @@ from adamx.study import FOLDER, Check, near
 
 CLAIMS = "12"
 SOURCE = "pytorch #8860 and #147437, optax #1754 (NaN); derived (v in 16 bits)"
-SECONDS = 3
+SECONDS = 2
 QUICK = False
 
 EPS, BETA2 = axis("log:1e-12:1:49"), [0.95, 0.999]

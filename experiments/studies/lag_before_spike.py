@@ -18,7 +18,7 @@ from adamx.study import Check, between
 
 CLAIMS = "14"
 SOURCE = "Wortsman et al. 2023, arXiv 2304.13013, there for single layers of large vision models"
-SECONDS = 15
+SECONDS = 3
 QUICK = False
 
 STEPS, SEEDS, WARM = 3000, 8, 200

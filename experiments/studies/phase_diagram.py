@@ -27,7 +27,7 @@ from adamx.study import Check, between, near
 
 CLAIMS = "6"
 SOURCE = "Tang, Chen & Liu 2026, arXiv 2609.18314; the maps along ε are new"
-SECONDS = 150
+SECONDS = 110
 QUICK = False
 
 UPDATES, EVENTS = 250_000, 3
@@ -42,7 +42,7 @@ LAW = {  # (p, C) as published
 }
 ALONG = [1e-4, 3e-4, 1e-3, 2e-3, 4e-3, 8e-3, 1.2e-2, 1.6e-2]
 BAND = (np.geomspace(0.03, 0.3, 60), np.geomspace(0.4, 2.4, 60))  # δ, and γ over the published curve
-FINE, COARSE = 192, 40  # cells a side
+FINE, COARSE = 256, 40  # cells a side
 DELTA, GAMMA = (0.03, 0.5), (3e-4, 0.9)  # of the maps
 
 

@@ -35,7 +35,7 @@ CLAIMS = "7"
 SOURCE = (
     "Bai et al. 2026, arXiv 2603.09581; second-hand: its abstract was read, the formulas and settings are from notes"
 )
-SECONDS = 6
+SECONDS = 3
 QUICK = True
 
 RULE = str(Path(__file__).with_name("_bai_adam.py"))

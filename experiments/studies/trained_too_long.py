@@ -33,7 +33,7 @@ CLAIMS = "15"
 SOURCE = (
     "datascience.stackexchange 25024, stackoverflow 42327543: a question without constants; the predictions are derived"
 )
-SECONDS = 8
+SECONDS = 4
 QUICK = False
 
 BETA1, BETA2 = 0.9, 0.999

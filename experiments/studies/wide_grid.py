@@ -28,7 +28,7 @@ from adamx.study import Check, near
 
 CLAIMS = "18"
 SOURCE = "Metz et al. 2020, arXiv 2002.11887; the sampler as in its task_set/optimizers/adam.py"
-SECONDS = 10
+SECONDS = 7
 QUICK = False
 
 BOX = {"lr": "log:1e-8:10", "beta1": "1-log:1e-4:1", "beta2": "1-log:1e-6:1", "eps": "log:1e-10:1e3"}
