@@ -202,6 +202,7 @@ def simulate(
     schedule: str = "constant",
     storage: Mapping[str, str | None] | None = None,
     instruments: str | Sequence[str] = (),
+    regimes: Mapping[str, float | None] | None = None,
 ) -> Results:
     """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
 
@@ -223,6 +224,7 @@ def simulate(
             those of `precision.Storage`.
         instruments: what to show besides the loss: names in `adamx.instruments`, such as "grad_norm" or "sharpness".
             Their curves are in `Results.curves`.
+        regimes: thresholds of `regimes.Criteria` in place of the problem's own (of a problem that is named).
 
     Returns:
         Results; a run that diverges is a result like any other.
@@ -237,7 +239,7 @@ def simulate(
         (1001, 4)
     """
     if isinstance(problem, str):
-        problem = problems.problem(problem, problem_args)
+        problem = problems.problem(problem, problem_args, regimes)
     options = {"record_every": record_every, "seed": seed, "dtype": dtype, "backend": backend, "schedule": schedule}
     return concatenate(
         stream(optimizer, problem, hyper, steps, storage=storage, x0=x0, instruments=instruments, **options)

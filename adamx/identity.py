@@ -16,6 +16,7 @@ import numpy as np
 from adamx import engine
 from adamx.launch import Launch
 from adamx.problem import Problem
+from adamx.regimes import Criteria
 from adamx.results import Results
 
 
@@ -25,20 +26,21 @@ def of_launch(launch: Launch, problem: Problem) -> list[str]:
     for chunk in engine.chunks(problem=problem, **launch.arguments):
         columns = {**chunk.hyper, **chunk.schedule[1], "seed": chunk.seeds}
         names = (chunk.rule.name, chunk.schedule[0], problem.name, chunk.precision)
-        found += _marks(names, problem.settings, chunk.steps, columns)
+        found += _marks(names, problem.criteria, problem.settings, chunk.steps, columns)
     return found
 
 
 def of_results(r: Results) -> list[str]:
     """(runs,) of runs that were computed."""
-    return _marks((r.optimizer, r.schedule, r.problem, r.dtype), r.settings, int(r.steps[-1]), r.columns)
+    names = (r.optimizer, r.schedule, r.problem, r.dtype)
+    return _marks(names, r.criteria, r.settings, int(r.steps[-1]), r.columns)
 
 
 def _marks(
-    names: Sequence[str], settings: Mapping[str, Any], steps: int, columns: Mapping[str, np.ndarray]
+    names: Sequence[str], criteria: Criteria, settings: Mapping[str, Any], steps: int, columns: Mapping[str, np.ndarray]
 ) -> list[str]:
     said = {key: _plain(value) for key, value in settings.items()}
-    same = blake2b(json.dumps([*names, steps, sorted(columns)]).encode(), digest_size=16)
+    same = blake2b(json.dumps([*names, *criteria, steps, sorted(columns)]).encode(), digest_size=16)
     same.update(json.dumps(said, sort_keys=True).encode())
     rows = np.ascontiguousarray(np.column_stack([columns[name].astype(np.float64) for name in sorted(columns)]))
     marks = []

@@ -177,6 +177,7 @@ def find(uri: str, typed: str) -> Journal:
 def identity(launch: Launch) -> str:
     """32 hex digits of everything that says what a launch computes, the code apart."""
     same = {**launch.arguments, "problem": launch.problem, "problem_args": launch.problem_args}
+    same["regimes"] = launch.regimes
     columns = same.pop("hyper")
     mark = blake2b(json.dumps(same, sort_keys=True, default=str).encode(), digest_size=16)
     for name in sorted(columns):

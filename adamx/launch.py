@@ -10,7 +10,7 @@ import numpy as np
 
 from adamx import axes, engine, instruments
 from adamx.optimizer import rule
-from adamx.problem import Problem, whole
+from adamx.problem import Problem, problem, whole
 from adamx.registry import InputError
 from adamx.results import Results
 
@@ -29,7 +29,7 @@ class Launch:
         steps, record_every: whole numbers >= 1.
         dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
             that numbers are kept in (as for `engine.precision`).
-        instruments: what is shown besides the loss.
+        instruments: what is shown besides the loss. regimes: thresholds that are not the problem's own.
         config: the resolved configuration; a swept value stands there as it was typed.
     """
 
@@ -45,6 +45,7 @@ class Launch:
     schedule: str
     storage: dict[str, str | None]
     instruments: str | Sequence[str]
+    regimes: Mapping[str, float | None]
     config: dict[str, Any]
 
     def __len__(self) -> int:
@@ -58,6 +59,14 @@ class Launch:
         """Of `engine.stream`, but for the problem."""
         names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
         return {**{name: getattr(self, name) for name in names}, "hyper": {**self.hyper, "seed": self.seeds}}
+
+    def made(self) -> Problem:
+        """Its problem.
+
+        Raises:
+            InputError: there is none of that name, or a setting or threshold that cannot be used.
+        """
+        return problem(self.problem, self.problem_args, self.regimes)
 
     def check(self, problem: Problem) -> None:
         """Raise InputError unless the instruments can look at this optimizer on this problem."""
@@ -105,6 +114,7 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
         schedule=config["schedule"],
         storage=config["storage"],
         instruments=config["instruments"],
+        regimes=config.get("regimes", {}),
         config=config,
     )
 

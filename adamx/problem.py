@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -89,6 +89,7 @@ class Task:
     name: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
     setup: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
     minimum: float = 0.0
 
     @property
@@ -99,9 +100,10 @@ class Task:
     @property
     def criteria(self) -> Criteria:
         """A minibatch loss is smoothed over 16 steps, and only spikes above 1 % of the first loss are visible."""
+        usual = Criteria(self.target, spike_floor=1e-9)
         if self.batch:
-            return Criteria(self.target, keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
-        return Criteria(self.target, spike_floor=1e-9)
+            usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
+        return usual._replace(**self.thresholds)
 
 
 Problem = Landscape | Task
@@ -112,24 +114,44 @@ def problems() -> tuple[str, ...]:
     return names(PACKAGE)
 
 
-def problem(name: str, args: Mapping[str, Any] | None = None) -> Problem:
+def problem(
+    name: str, args: Mapping[str, Any] | None = None, thresholds: Mapping[str, float | None] | None = None
+) -> Problem:
     """The problem of that name, or from the user's file at that path, with the given settings.
 
+    Args:
+        thresholds: fields of `regimes.Criteria` (but for target, a setting) that are not the problem's own; None leaves
+            one as it is.
     Raises:
         InputError: no such problem or setting, or a value that cannot be used.
     """
     module = load(PACKAGE, "problem", name)
-    given = dict(args or {})
+    given, own = dict(args or {}), _thresholds(thresholds or {})
     try:
         if hasattr(module, "build"):
-            return _task(name, module, given)
-        return _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
+            return replace(_task(name, module, given), thresholds=own)
+        made = _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
+        return replace(made, criteria=made.criteria._replace(**own))
     except InputError:
         raise
     except (Exception, SystemExit) as error:  # the user's own code: anything may come
         if not name.endswith(".py"):
             raise
         raise raised(f"problem file {name!r}", error) from error
+
+
+def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:
+    """Those that were given, as numbers."""
+    allowed, found = Criteria._fields[1:], {}
+    for key, value in typed.items():
+        if key not in allowed:
+            raise unknown("regimes", key, allowed)
+        if value is not None:
+            (number, *more) = _numbers(f"regimes.{key}", value)
+            if more or number < 0 or (key == "keep" and number >= 1):
+                raise InputError(f"regimes.{key} is {value!r}: a number >= 0{' and < 1' * (key == 'keep')} is needed")
+            found[key] = float(number)
+    return found
 
 
 def settings(name: str) -> dict[str, Any]:
@@ -222,8 +244,6 @@ def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any
 
 
 def _task(name: str, module: Any, given: dict[str, Any]) -> Task:
-    from dataclasses import replace
-
     defaults = {k: p.default for k, p in inspect.signature(module.build).parameters.items()}
     for key in given:
         if key not in defaults:

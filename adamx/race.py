@@ -14,7 +14,7 @@ import numpy as np
 from adamx import engine, sweep
 from adamx.launch import Launch, swept
 from adamx.optimizer import rule
-from adamx.problem import Landscape, Problem, problem, whole
+from adamx.problem import Landscape, Problem, whole
 from adamx.registry import InputError, unknown
 from adamx.results import Results
 from adamx.schedules import Schedule
@@ -72,7 +72,7 @@ def compute(launches: Sequence[Launch], view: View | None = None) -> Race:
     count = sum(map(len, launches))
     if count > MOST:
         raise InputError(f"a race of {count:,}: at most {MOST} can be told apart")
-    its_problem = problem(launches[0].problem, launches[0].problem_args)
+    its_problem = launches[0].made()
     check(its_problem)
     racers, points = [], []
     names = _telling(launches)

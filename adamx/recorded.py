@@ -74,6 +74,7 @@ class Recorded:
             schedule=r.schedule,
             storage={key: value for key, _, value in (pair.partition("=") for pair in kept)},
             instruments=(),  # they look at a run and do not touch it
+            regimes={name: value for name, value in r.criteria._asdict().items() if name != "target"},
             config={},
         )
 

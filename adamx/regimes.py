@@ -27,6 +27,12 @@ and `classify` names the regime, the first of these that holds:
     oscillating  at least a quarter of the last quarter's steps overshot, or s at the end > 2 (least s): it moves, and
                  has lost ground that it had
     slow         everything else: above the target with nothing wrong in its curve (also a local minimum)
+
+The literature has no common definition of a spike. Wortsman et al. 2023, arXiv 2304.13013, mark a loss that exceeds its
+running mean by 3.2 running standard deviations; a mean and a deviation have no meaning for a loss that falls by decades
+within their window, so here it is a ratio to a median of logarithms. What counts as settled, and as oscillation against
+a slow crawl, follows the stability theory that tests/test_regimes.py holds it to: on 50 x 50 settings about Adam's
+threshold of eps and on both sides of gradient descent's largest lr the regime is the one that theory names.
 """
 
 from __future__ import annotations
@@ -52,7 +58,8 @@ LOST_GROUND = 2.0
 class Criteria(NamedTuple):
     """Thresholds, relative to the gap at the start but for `target`, which is a gap itself.
 
-    A problem sets `target`, and `keep` and `spike_floor` where its loss is noisy; the rest is the same for all.
+    A problem sets `target`, and `keep`, `spike_ratio` and `spike_floor` where its loss is noisy; the rest is the same
+    for all. `regimes.spike_ratio=100` on the command line sets another one.
     """
 
     target: float

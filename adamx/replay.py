@@ -13,7 +13,6 @@ from rich.console import Console
 from adamx import recorded
 from adamx.children import digests
 from adamx.launch import Launch
-from adamx.problem import problem
 from adamx.progress import compute
 from adamx.record import versions
 from adamx.recorded import Recorded
@@ -61,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(launches: Sequence[Launch], console: Console) -> list[Results]:
     """The Results of each launch, with progress on the console."""
-    results = compute(launches, [problem(launch.problem, launch.problem_args) for launch in launches], console)
+    results = compute(launches, [launch.made() for launch in launches], console)
     if sum(map(len, results)) < sum(map(len, launches)):
         raise KeyboardInterrupt
     return results

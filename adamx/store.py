@@ -42,7 +42,8 @@ class Store:
     def view(self) -> str:
         """How to look at the runs: a command, or the address of the tracking server."""
         if not isinstance(self.backend, SqlAlchemyStore):
-            return f"{self.uri.rstrip('/')}/#/experiments/{self.experiment.experiment_id}"
+            runs = f"#/experiments/{self.experiment.experiment_id}/runs?workflowType=machine_learning"
+            return f"{self.uri.rstrip('/')}/{runs}"
         here = Path(sa.make_url(self.uri).database or "").resolve() == Path("mlflow.db").resolve()
         return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(database.shown(self.uri))}"
 

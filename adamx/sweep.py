@@ -24,7 +24,7 @@ from adamx import identity, journal
 from adamx.children import select
 from adamx.journal import Journal, part
 from adamx.launch import Launch, build, swept
-from adamx.problem import Problem, problem, whole
+from adamx.problem import Problem, whole
 from adamx.registry import InputError, unknown
 
 PACKAGE = Path(__file__).parent
@@ -112,7 +112,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
 
     console, config = Console(), launches[0].config
     say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
-    problems = [problem(launch.problem, launch.problem_args) for launch in launches]
+    problems = [launch.made() for launch in launches]
     for launch, its_problem in zip(launches, problems, strict=True):
         launch.check(its_problem)
     _set_threads(config["backend"])

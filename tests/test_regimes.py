@@ -138,3 +138,31 @@ def test_leaving_a_saddle():
     ]
     assert steps[0] == math.ceil(math.log(1e6) / math.log(1.02))
     assert steps == [698, 140, 72, 77]
+
+
+def test_regimes_agree_with_theory_on_a_fine_grid():
+    """Claim 1 on 50 x 50 settings of lr and eps / eps*, and the step size limit on as many of SGD; borders left out."""
+    p = problem("quadratic", {"curvature": 1.0, "noise": 1e-12})
+    grid = adamx.grid(lr=np.geomspace(0.02, 1, 50), eps=np.geomspace(0.1, 10, 50))
+    ratio = grid["eps"].copy()
+    grid["eps"] = ratio * grid["lr"] * 0.1 / (2 * 1.9)
+    off = np.abs(np.log(ratio)) > 0.1
+    adam = adamx.simulate("adam", p, {**grid, "beta2": 0.99}, 20_000, record_every=20_000)
+    agree = (adam.regime == "converged") == (ratio > 1)
+    assert off.sum() >= 2300 and agree[off].mean() >= 0.99, agree[off].mean()
+    assert set(adam.regime[off & (ratio < 1)]) <= {"spiking", "oscillating", "converged"}
+
+    bowls = problem("quadratic", {"curvature": 1.0})
+    lr = np.geomspace(0.02, 20, 2500)
+    sgd = adamx.simulate("sgd", bowls, {"lr": lr}, 3000, record_every=3000)
+    off = np.abs(lr / 2 - 1) > 0.02
+    assert ((sgd.regime == "diverged") == (lr > 2))[off].all()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_noise_of_minibatches_is_no_spike(seed):
+    """Healthy runs of every minibatch task as shipped, at its own best lr and below, for many steps."""
+    grid = adamx.grid(lr=[1e-3, 3e-3], eps=[1e-8, 1e-4], seed=seed)
+    for name in ("digits_softmax", "moons_logistic"):
+        runs = adamx.simulate("adam", name, grid, 2000, record_every=500, dtype="float32")
+        assert not (runs.regime == "spiking").any() and not (runs.figures["spikes"] > 0).any()

@@ -73,7 +73,7 @@ def test_killed_at_any_moment_a_sweep_loses_nothing(tmp_path):
     said = json.loads(done.stdout)
     print(said)
     assert said["kills"] == KILLS
-    assert min(said["computing"], said["writing"] + said.get("recorded", 0)) > 0
+    assert said["writing"] >= 5
     whole = tmp_path / "whole"
     whole.mkdir()
     subprocess.run([sys.executable, "-m", "adamx.sweep", *OVERRIDES], cwd=whole, capture_output=True, check=True)

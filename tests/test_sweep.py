@@ -15,6 +15,7 @@ from synthetic import synthetic
 from adamx import engine, sweep
 from adamx.launch import swept
 from adamx.optimizer import optimizers, rule
+from adamx.problem import problem
 from adamx.schedules import Schedule
 
 MINE = """
@@ -186,6 +187,15 @@ def test_a_preset_is_a_sweep_of_its_own(expand):
     assert (len(fixed), fixed.problem, set(fixed.hyper["eps"])) == (32, "beale", {1e-8, 1e-4})
 
 
+def test_thresholds_of_the_regimes_are_configuration(expand):
+    (launch,) = expand("problem=beale", "regimes.spike_ratio=100", "regimes.blowup=3")
+    criteria, usual = launch.made().criteria, problem("beale").criteria
+    assert (criteria.spike_ratio, criteria.blowup) == (100, 3)
+    assert criteria._replace(spike_ratio=usual.spike_ratio, blowup=usual.blowup) == usual
+    (task,) = expand("regimes.keep=0.5")
+    assert task.made().criteria == problem("digits_mlp").criteria._replace(keep=0.5)
+
+
 def test_axes_may_stand_in_a_config_file(expand, tmp_path):
     (tmp_path / "conf/optimizer").mkdir(parents=True)
     (tmp_path / "conf/optimizer/mine.yaml").write_text("name: adam\nlr: log:1e-3:1:4\nbeta1: [0.5, 0.9]\n")
@@ -252,6 +262,10 @@ MISTAKES = {
     "optimizer.eps=range(0,1,0)": "needs a step",
     "optimizer.eps=range(a,b)": "optimizer.eps=range(a,b)",
     "optimizer.eps=interval(0,1)": "samples=N is needed",
+    "regimes.spike_ration=3": "did you mean 'regimes.spike_ratio'",
+    "regimes.spike_ratio=-3": "a number >= 0 is needed",
+    "regimes.keep=1": "a number >= 0 and < 1 is needed",
+    "regimes.blowup=much": "a number or a list of numbers is needed",
     "optimizer.eps=log:1e-12:1": "samples=N is needed",
     "optimizer.eps=log:1:1e-12 samples=2": "reversed",
     "seed=lin:0:3 samples=2": "seed cannot be drawn",
