@@ -37,7 +37,7 @@ def value_and_grad(x, p):
 
 def launch(problem, dtype, hyper, **args):
     _, hyper, seeds = engine.columns("adam", hyper)
-    return Launch("adam", problem, args, hyper, seeds, 60, 7, dtype, "cpu", "constant", {}, (), {})
+    return Launch("adam", problem, args, hyper, seeds, 60, 7, dtype, "cpu", "constant", {}, (), {}, {})
 
 
 @pytest.fixture(scope="module")

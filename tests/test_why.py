@@ -20,7 +20,9 @@ from adamx.regimes import REGIMES
 def launch(optimizer="adam", **hyper):
     _, hyper, seeds = engine.columns(optimizer, hyper, 7)
     settings = {"curvature": 1.0, "noise": 1e-12}
-    return Launch(optimizer, "quadratic", settings, hyper, seeds, 20000, 200, "float64", "cpu", "constant", {}, (), {})
+    return Launch(
+        optimizer, "quadratic", settings, hyper, seeds, 20000, 200, "float64", "cpu", "constant", {}, (), {}, {}
+    )
 
 
 def in_regime(regime):
