@@ -11,7 +11,9 @@ import numpy as np
 from adamx import instruments, lanes, training
 from adamx.chunk import Chunk
 from adamx.instruments import Crossings
-from adamx.lanes import LANES, Layout
+from adamx.lane import kind_of
+from adamx.lanes import LANES
+from adamx.layout import Layout
 from adamx.portable import on_disk
 from adamx.precision import rounded
 from adamx.problem import LOSSES, Landscape, Problem, Task
@@ -42,7 +44,7 @@ def chunk_runs(problem: Problem, steps: int) -> int:
 def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
     schedule = chunk.schedule[0] if chunk.schedule[1] else None
     if isinstance(problem, Landscape):
-        return lanes.kernel_for(chunk.rule, problem, chunk.dtype, schedule, chunk.storage, chunk.instruments)
+        return lanes.kernel_for(kind_of(chunk.rule, problem, chunk.dtype, schedule, chunk.storage, chunk.instruments))
     return training.kernel_for(chunk.rule, chunk.dtype, schedule, chunk.storage, chunk.instruments)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from adamx import instruments, precision, regimes
 from adamx.instruments import Seen
-from adamx.lanes import Layout, with_lr
+from adamx.layout import Layout, with_lr
 from adamx.network import network
 from adamx.optimizer import Rule
 from adamx.portable import cached, digest, generate, portable, rows, specialise
