@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from time import perf_counter
 
 import numpy as np
 
 from adamx.optimizer import Rule
 from adamx.precision import Storage
+from adamx.regimes import tail_start
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,11 @@ class Chunk:
         )
 
     @property
+    def scheduled(self) -> str | None:
+        """The name of the schedule that kernels follow; None where lr stays as it is."""
+        return self.schedule[0] if self.schedule[1] else None
+
+    @property
     def precision(self) -> str:
         """A name: "float32", "bfloat16" where all is kept so, or "float32 state=bfloat16 rounding=stochastic"."""
         kept = set(self.storage[:3])
@@ -65,3 +72,19 @@ class Chunk:
     def records(self) -> np.ndarray:
         """(records,) the recorded steps: 0, every, 2 every, ... and the last."""
         return np.append(np.arange(0, self.steps, self.record_every), self.steps)
+
+    def launches(self, length: int, seconds: float) -> Iterator[tuple[int, int, int, int, int]]:
+        """(t0, t1, steps, tail, every) of each launch of a kernel; the last ends after the final evaluation.
+
+        Args:
+            length: of the first launch, in steps. seconds: that a launch should take; the next one's length follows
+                from the time until it is asked for. What a run does, does not depend on it.
+        """
+        t0 = 0
+        while t0 <= self.steps:
+            length, start = max(1, length), perf_counter()
+            t1 = min(t0 + length, self.steps + 1)
+            yield t0, t1, self.steps, tail_start(self.steps), self.record_every
+            if self.tick:
+                self.tick(min(t1, self.steps))
+            t0, length = t1, int(length * min(4.0, seconds / (perf_counter() - start)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -10,17 +9,18 @@ from typing import Any
 import numpy as np
 from numba.core.errors import NumbaError
 
+from adamx import backends
 from adamx import instruments as shows
 from adamx import optimizer as optimizers
 from adamx import problem as problems
 from adamx.chunk import Chunk
+from adamx.order import in_order
 from adamx.precision import FORMATS, ROUNDINGS, Storage
 from adamx.problem import Problem, whole
 from adamx.registry import InputError, is_user, unknown
 from adamx.results import Results, concatenate
 from adamx.schedules import SCHEDULES, Schedule
 
-BACKENDS = ("cpu",)
 DTYPES = ("float32", "float64", *FORMATS)
 MAX_SEED = 2**32
 
@@ -61,7 +61,7 @@ def check_shape(steps: object, record_every: object, dtype: str, backend: str, s
     whole("record_every", record_every, 1)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
-    _device(backend)
+    backends.backend(backend)
     if schedule not in tuple(SCHEDULES):  # what was typed may be a list, which no dictionary looks up
         raise unknown("schedule", schedule, SCHEDULES)
 
@@ -104,7 +104,6 @@ def chunks(
     storage: Mapping[str, str | None] | None = None,
     x0: np.ndarray | None = None,
     instruments: Sequence[str] = (),
-    tick: Callable[[int, int], None] | None = None,
 ) -> Iterator[Chunk]:
     """What the backend is given, in order; a chunk takes about a second where that keeps all threads busy.
 
@@ -119,41 +118,37 @@ def chunks(
     scheduled = {name: checked.pop(name) for name in Schedule._fields}
     if schedule == "constant" and not scheduled["lr_warmup"].any():
         scheduled = {}
-    size = _device(backend).chunk_runs(problem, steps)
-    for first in range(0, len(seeds), size):
-        part = slice(first, min(first + size, len(seeds)))
-        yield Chunk(
-            rule,
-            {name: values[part] for name, values in checked.items()},
-            (schedule, {name: values[part] for name, values in scheduled.items()}),
-            seeds[part],
-            steps,
-            record_every,
-            arithmetic,
-            kept,
-            shown,
-            None if x0 is None else x0[part],
-            tick and partial(tick, part.stop - part.start),
-        )
+    whole = Chunk(rule, checked, (schedule, scheduled), seeds, steps, record_every, arithmetic, kept, shown, x0)
+    size = backends.backend(backend).chunk_runs(problem, whole)
+    for first in range(0, len(whole), size):
+        yield whole.part(slice(first, first + size))
 
 
 def compiled(problem: Problem, chunk: Chunk, backend: str) -> bool:
     """Whether the kernel for a chunk lies ready on the disk; compiling it takes 5 to 15 seconds, once."""
-    return _device(backend).compiled(problem, chunk)
+    return backends.backend(backend).compiled(problem, chunk)
 
 
-def stream(optimizer: str, problem: Problem, hyper: Mapping[str, Any], steps: int, **options: Any) -> Iterator[Results]:
+def stream(
+    optimizer: str,
+    problem: Problem,
+    hyper: Mapping[str, Any],
+    steps: int,
+    tick: Callable[[int], None] | None = None,
+    **options: Any,
+) -> Iterator[Results]:
     """Finished chunks of runs, in order; a run's numbers do not depend on the chunk it is in.
 
     Args:
-        options: as for `simulate`, and `tick`: called with (runs of the chunk, steps done) several times a second.
+        tick: told several times a second how many updates (runs x steps) are done in chunks that are not finished.
+        options: as for `simulate`.
     """
-    device = _device(options.get("backend", "cpu"))
-    for chunk in chunks(optimizer, problem, hyper, steps, **options):
-        try:
-            yield from _halved(device, problem, chunk)
-        except NumbaError as error:
-            raise _uncompiled(optimizer, problem, error) from error
+    device = backends.backend(options.get("backend", "cpu"))
+    given = chunks(optimizer, problem, hyper, steps, **options)
+    try:
+        yield from in_order(partial(_halved, device, problem), given, device.at_once(), tick)
+    except NumbaError as error:
+        raise _uncompiled(optimizer, problem, error) from error
 
 
 def _halved(device: Any, problem: Problem, chunk: Chunk) -> Iterator[Results]:
@@ -180,12 +175,6 @@ def _uncompiled(optimizer: str, problem: Problem, error: NumbaError) -> Exceptio
     words = next((line.strip() for line in innermost if line.strip()), type(error).__name__)
     where = next((line.strip(" :") for line in innermost if line.strip().startswith("File ")), "")
     return InputError(f"{' or '.join(yours)} cannot be compiled, only numbers, tuples and math can: {words} {where}")
-
-
-def _device(backend: str) -> Any:
-    if backend not in BACKENDS:
-        raise unknown("backend", backend, BACKENDS)
-    return importlib.import_module(f"adamx.{backend}")
 
 
 def simulate(
@@ -216,7 +205,7 @@ def simulate(
         seed: one whole number or one a run: minibatches, noise and initial weights. Runs of one seed share them.
         dtype: "float64" or "float32", the type of all arithmetic; or "bfloat16" or "float16": float32 arithmetic on
             parameters, state and constants that are kept in 16 bits.
-        backend: where it runs: "cpu".
+        backend: where it runs: "cpu", "cuda", or "auto", which is cuda where a GPU works.
         problem_args: settings of the problem.
         x0: (coordinates,) or (runs, coordinates) starting points in place of the problem's own.
         schedule: of lr: one of `schedules.SCHEDULES`.

@@ -96,9 +96,9 @@ def _seconds(launch: Launch, problem: Problem) -> float:
     """Computing time of a launch, extrapolated from its first second."""
     start, finished, work = perf_counter(), 0, 1
 
-    def tick(runs: int, steps: int) -> None:
+    def tick(updates: int) -> None:
         nonlocal work
-        work = finished * launch.steps + runs * steps
+        work = finished * launch.steps + updates
         if perf_counter() - start > PROBE_SECONDS:
             raise _EnoughError
 

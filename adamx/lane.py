@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx import instruments, precision, regimes, rng
+from adamx.chunk import Chunk
 from adamx.instruments import Crossings, Seen
 from adamx.layout import Layout, with_lr
 from adamx.optimizer import Rule
@@ -134,13 +135,10 @@ class Kind(NamedTuple):
         return f"{self.rule.name}_{module}_{self.dim}d_{self.dtype}_{self.schedule}_{self.storage.params}"
 
 
-def kind_of(
-    rule: Rule, p: Landscape, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...]
-) -> Kind:
-    """The kind of kernel for a rule on a landscape."""
-    return Kind(
-        rule, p.function, p.Params, p.dim, p.separable, p.online, p.noise > 0, p.bounds, dtype, schedule, storage, shown
-    )
+def kind_of(p: Landscape, chunk: Chunk) -> Kind:
+    """The kind of kernel that a chunk on a landscape needs."""
+    landscape = (p.function, p.Params, p.dim, p.separable, p.online, p.noise > 0, p.bounds)
+    return Kind(chunk.rule, *landscape, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
 
 
 def lane(kind: Kind, layout: Layout) -> Lane:

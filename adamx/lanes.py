@@ -33,7 +33,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
     lanes = np.uint64(LANES)
 
     def kernel(
-        carry, marks, seeds, params, criteria, minimum, noise, minimizers, t0, t1, steps, tail, every, loss, final, out,
+        carry, marks, seeds, params, criteria, minimum, noise, minimizers, loss, final, out, t0, t1, steps, tail, every,
     ):  # fmt: skip
         runs = carry.shape[1]
         for block in numba.prange((runs + LANES - 1) // LANES):

@@ -72,7 +72,7 @@ class Launch:
         """Raise InputError unless the instruments can look at this optimizer on this problem."""
         instruments.check(self.instruments, rule(self.optimizer), problem)
 
-    def stream(self, problem: Problem, tick: Callable[[int, int], None] | None = None) -> Iterator[Results]:
+    def stream(self, problem: Problem, tick: Callable[[int], None] | None = None) -> Iterator[Results]:
         """Finished chunks of runs, from the engine."""
         return engine.stream(problem=problem, tick=tick, **self.arguments)
 

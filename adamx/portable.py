@@ -5,8 +5,8 @@ A `portable` function stays ordinary Python (the oracle in tests) and is inlined
 Numbers take the type of the data. Numba reads `1 - beta1` with a float32 beta1 as float64 arithmetic, so
 `specialise(fn, "float32")` compiles a copy of fn in which every number literal, math constant and float global is a
 float32, and so are those of the portable functions that fn calls; float(n) converts to float32. Left alone are whole
-exponents (x**2), subscripts (x[0]) and shifts (n >> 8). In a complex type, for derivatives by the complex step, math
-stands for cmath and abs changes the sign where the real part is negative.
+exponents (x**2), subscripts (x[0]), ranges and shifts (n >> 8). In a complex type, for derivatives by the complex
+step, math stands for cmath and abs changes the sign where the real part is negative.
 """
 
 from __future__ import annotations
@@ -61,6 +61,8 @@ class _TypedNumbers(ast.NodeTransformer):
         return node
 
     def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "range":
+            return node
         if isinstance(node.func, ast.Name) and node.func.id == "float":
             node.func.id = "_real"
         return self.generic_visit(node)
@@ -160,25 +162,18 @@ def digest(*parts: object) -> str:
     return sha.hexdigest()[:16]
 
 
-class _DigestCache(FunctionCache):
-    """Numba's disk cache, keyed on a digest of all sources instead of the kernel's own file alone."""
-
-    def __init__(self, py_func: Callable[..., Any], key: str) -> None:
-        super().__init__(py_func)
-        self._key = key
-
-    def _index_key(self, sig: Any, codegen: Any) -> Any:
-        return sig, codegen.magic_tuple(), self._key
-
-
-def cached(decorate: Callable[..., Any], kernel: F, name: str, key: str) -> F:
+def cached(decorate: Callable[..., Any], kernel: F, name: str, key: str, disk: Any = FunctionCache) -> F:
     """Compile `kernel` with a Numba decorator, kept on disk under `name` until `key` changes.
 
     Numba's own key misses edits in imported rules (a stale kernel would silently give the old rule's numbers).
+
+    Args:
+        disk: the class of Numba's cache for the target.
     """
     kernel.__name__ = kernel.__qualname__ = f"{name}_{key}"
     dispatcher = decorate(kernel)
-    dispatcher._cache = _DigestCache(kernel, key)
+    dispatcher._cache = disk(kernel)
+    dispatcher._cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), key)
     return dispatcher
 
 

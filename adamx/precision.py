@@ -10,6 +10,7 @@ bits of a float32 and are its alone, so they are compiled as they stand and not 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -47,9 +48,9 @@ def float16(x):
     normal = np.int32((b + 4095 + ((b >> 13) & 1)) & -8192).view(np.float32)
     size = np.float32(abs(x))
     # below 2^-14 the numbers are multiples of 2^-24, as float32 itself has them between 1/2 and 1
-    small = np.copysign((size + np.float32(0.5)) - np.float32(0.5), np.float32(x))
+    small = np.float32(math.copysign((size + np.float32(0.5)) - np.float32(0.5), x))
     rounded = small if size < np.float32(2.0**-14) else normal
-    rounded = np.copysign(np.float32(np.inf), np.float32(x)) if size >= np.float32(65520.0) else rounded
+    rounded = np.float32(math.copysign(np.float32(np.inf), x)) if size >= np.float32(65520.0) else rounded
     return rounded if x == x else np.float32(x)
 
 
@@ -68,10 +69,12 @@ def stochastic_float16(x, word):
     normal = np.int32((b + (word & 8191)) & -8192).view(np.float32)
     size = np.float32(abs(x))
     share = np.float32(word & 65535) * np.float32(2.0**-16)
-    small = np.floor(size * np.float32(2.0**24) + share) * np.float32(2.0**-24)
-    rounded = np.copysign(small, np.float32(x)) if size < np.float32(2.0**-14) else normal
+    steps = size * np.float32(2.0**24) + share
+    whole = (steps + np.float32(2.0**23)) - np.float32(2.0**23)
+    small = (whole - np.float32(whole > steps)) * np.float32(2.0**-24)  # the floor of steps
+    rounded = np.float32(math.copysign(small, x)) if size < np.float32(2.0**-14) else normal
     most = np.float32(65504.0)
-    rounded = np.copysign(np.float32(np.inf), np.float32(x)) if abs(rounded) > most else rounded
+    rounded = np.float32(math.copysign(np.float32(np.inf), x)) if abs(rounded) > most else rounded
     return rounded if x - x == 0 else np.float32(x)
 
 

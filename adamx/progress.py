@@ -104,9 +104,9 @@ class SweepProgress:
         if not self.console.is_terminal:
             self._print(f"{launch}, {len(launch):,} run{'s' * (len(launch) != 1)} of {launch.steps:,} steps: {words}")
 
-    def tick(self, runs: int, steps: int) -> None:
-        """`steps` steps of a chunk of `runs` runs are done."""
-        now, done = perf_counter(), self._done + runs * steps
+    def tick(self, updates: int) -> None:
+        """So many updates are done in chunks that are not complete."""
+        now, done = perf_counter(), self._done + updates
         if self._last:
             self._seconds += now - self._last[0]
             self._measured += done - self._last[1]

@@ -126,7 +126,7 @@ def test_bits_do_not_depend_on_threads_chunks_or_neighbours(name, runs, monkeypa
     monkeypatch.setattr(cpu, "chunk_runs", lambda *_: 37 if name == "rosenbrock" else 3)
     monkeypatch.setattr(cpu, "LAUNCH_SECONDS", 1e-9)  # a launch a step
     ticks = []
-    options = {"record_every": 7, "seed": arguments["seed"], "tick": lambda *done: ticks.append(done)}
+    options = {"record_every": 7, "seed": arguments["seed"], "tick": ticks.append}
     parts = list(engine.stream("adam", problem(name), hyper, 30, **options))
     assert len(parts) > 3
     assert len(ticks) == 31 * len(parts)

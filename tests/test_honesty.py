@@ -16,7 +16,7 @@ import test_regimes
 from synthetic import product, synthetic
 
 import adamx
-from adamx import cpu, lanes, record
+from adamx import arrays, lanes, record
 from adamx.children import children, points, select
 from adamx.optimizer import optimizers, rule
 from adamx.optimizers import adam
@@ -49,9 +49,9 @@ def test_a_stale_kernel_is_seen(monkeypatch, tmp_path):
 
 def test_a_swapped_column_is_seen_in_the_kernel(monkeypatch):
     test_engine.test_lanes_equal_plain_python_to_the_bit("adam")
-    constants = cpu._constants
+    constants = arrays.constants
     swapped = lambda chunk: (h := constants(chunk))._replace(beta1=h.beta2, beta2=h.beta1)
-    monkeypatch.setattr(cpu, "_constants", swapped)
+    monkeypatch.setattr(arrays, "constants", swapped)
     with pytest.raises(AssertionError):
         test_engine.test_lanes_equal_plain_python_to_the_bit("adam")
 

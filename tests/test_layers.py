@@ -11,10 +11,10 @@ ROOT = Path(adamx.__file__).parent
 
 # A module may import those that stand before it; a name ending in a dot is a package, and its files one another.
 ORDER = (
-    "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results problem datasets "
-    "network problems. instruments sharpness layout lane lanes training cpu engine launch identity journal knobs children view "
-    "writer database store record recorded analysis. study estimate progress reproduce replay why report sweep race "
-    "doctor _hydra."
+    "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results order problem datasets "
+    "network problems. instruments sharpness layout arrays lane lanes training cpu gpu threads cuda backends engine "
+    "launch identity journal knobs children view writer database store record recorded analysis. study estimate "
+    "progress reproduce replay why report sweep race doctor _hydra."
 ).split(" ")
 ONLY_IN = {
     "mlflow": {"writer", "database", "store", "record", "recorded", "report", "doctor"},

@@ -329,7 +329,7 @@ def fake_engine(monkeypatch):
             if i // 4 >= state.chunks:
                 raise KeyboardInterrupt
             part = {name: column[i : i + 4] for name, column in hyper.items()}
-            tick(len(part["lr"]), steps // 2)
+            tick(len(part["lr"]) * steps // 2)
             results = synthetic(part, optimizer, problem.name, dtype, steps)
             yield dataclasses.replace(results, settings=problem.settings)
 

@@ -59,8 +59,8 @@ def test_progress_fits_its_window(width: int, chunk: Results, monkeypatch: pytes
     assert "0/10,000 compiling its kernel, once: 5 to 15 s" in shown()
     progress.launch(work, compiled=True)
     assert "0/10,000 loading its kernel" in shown()
-    progress.tick(1250, 500)
-    progress.tick(2500, 1000)
+    progress.tick(1250 * 500)
+    progress.tick(2500 * 1000)
     progress.finished(chunk)
     assert f"2,500/10,000 {2500 - 625:,} runs/s, 4 s left, best {progress.best:.3g}" in shown()
     assert progress.best == chunk.figures["best"].min() + chunk.minimum

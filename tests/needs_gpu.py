@@ -1,0 +1,14 @@
+"""Imported by tests that run kernels on a GPU or in Numba's simulator: where there is neither, they are skipped."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("numba_cuda", reason="numba-cuda is not installed: pip install 'adamx[cuda]'")
+
+from numba import config, cuda
+
+SIMULATED = bool(config.ENABLE_CUDASIM)  # kernels are plain Python; `NUMBA_ENABLE_CUDASIM=1` makes them so
+if not (SIMULATED or cuda.is_available()):
+    pytest.skip("neither a GPU nor NUMBA_ENABLE_CUDASIM=1", allow_module_level=True)
+QUIET = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the simulator's scalars are NumPy's, and warn
