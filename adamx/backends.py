@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib
+import sys
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -12,7 +14,7 @@ BACKENDS = ("cpu", "cuda", "auto")
 
 
 def backend(name: object) -> Any:
-    """The module of a backend: `run`, `compiled`, `chunk_runs` and `at_once`.
+    """The module of a backend: `configure`, `compiled`, `chunk_runs`, `at_once` and `run`.
 
     Args:
         name: "cpu", "cuda", or "auto": cuda where a GPU works, else cpu.
@@ -21,18 +23,27 @@ def backend(name: object) -> Any:
     """
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
-    return importlib.import_module(f"adamx.{_choice()[0] if name == 'auto' else name}")
+    return importlib.import_module(f"adamx.{_auto()[0] if name == 'auto' else name}")
 
 
 @cache
-def _choice() -> tuple[str, str]:
-    """What "auto" takes, and why."""
+def _auto() -> tuple[str, str]:
+    """What "auto" takes, and why not the GPU."""
     try:
-        return "cuda", backend("cuda").describe()
+        backend("cuda")
+        return "cuda", ""
     except InputError as error:
         return "cpu", str(error)
 
 
-def chosen() -> str:
-    """A line that says what "auto" takes, and why."""
-    return "backend=auto takes {}: {}".format(*_choice())
+def configure(settings: Mapping[str, Any]) -> str:
+    """Take the settings of a configuration's backend; a line that says what will compute, empty for backend=cpu."""
+    name = settings["name"]
+    said = backend(name).configure(settings)
+    return said or (f"backend=auto takes the CPU: {_auto()[1]}" if name == "auto" else "")
+
+
+def devices() -> dict[str, str]:
+    """What computes besides the CPU, once it has been asked for."""
+    cuda = sys.modules.get("adamx.cuda")
+    return {"gpu": cuda.gpu.describe()} if cuda else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -15,12 +16,24 @@ from adamx.lane import kind_of
 from adamx.lanes import LANES
 from adamx.layout import Layout
 from adamx.portable import on_disk
-from adamx.problem import Landscape, Problem, Task
+from adamx.problem import Landscape, Problem, Task, whole
+from adamx.registry import InputError
 from adamx.results import Results
 
 LAUNCH_SECONDS = 0.5  # between two looks at Ctrl-C and the progress bar
 FLOPS = 2e10  # a rough rate per thread; it sizes launches and never changes a result
 STEPS_PER_SECOND = 1e8
+
+
+def configure(settings: Mapping[str, Any]) -> str:
+    """Use `settings["threads"]` threads, or all cores where that is None; nothing needs to be said."""
+    threads = settings["threads"]
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    if threads is not None:
+        if whole("backend.threads", threads, 1) > most:
+            raise InputError(f"backend.threads is {threads}: there are {most}")
+        numba.set_num_threads(threads)
+    return ""
 
 
 def cost(problem: Problem, runs: int) -> float:

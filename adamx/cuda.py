@@ -6,6 +6,7 @@ on streams of their own: the results of one travel while the next is computed, a
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
@@ -30,8 +31,13 @@ FEW = 1 << 14  # runs that are not worth sharing
 MOST = 1 << 20  # runs of a chunk: four for every thread that the largest card holds
 MEMORY = 0.8  # of the card's, for all chunks on it
 
-describe = gpu.describe
 gpu.check()
+
+
+def configure(settings: Mapping[str, Any]) -> str:
+    """Use the GPUs that `settings["devices"]` names; says which they are."""
+    gpu.use(settings["devices"])
+    return f"backend=cuda: {gpu.describe()}"
 
 
 def at_once() -> int:

@@ -40,7 +40,7 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from adamx import identity, view
+from adamx import backends, identity, view
 from adamx.children import MODES, Selection, children, digests, select, text
 from adamx.regimes import REGIMES
 from adamx.registry import InputError
@@ -378,6 +378,7 @@ def versions() -> dict[str, str]:
     with suppress(OSError, StopIteration):  # Linux alone tells the model
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         tags["cpu"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    tags |= backends.devices()
     here = Path(__file__).parent
     code = b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))
     tags["sources"] = hashlib.blake2b(code, digest_size=8).hexdigest()

@@ -20,7 +20,7 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
-from adamx import identity, journal
+from adamx import backends, identity, journal
 from adamx.children import select
 from adamx.journal import Journal, part
 from adamx.launch import Launch, build, swept
@@ -115,7 +115,8 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     problems = [launch.made() for launch in launches]
     for launch, its_problem in zip(launches, problems, strict=True):
         launch.check(its_problem)
-    _set_threads(config["backend"])
+    if sentence := backends.configure(config["backend"]):
+        say(sentence, markup=False)
     whole("record.limit", config["record"]["limit"], 1)
     select([], config["record"]["children"])  # an unknown mode is said now
     if config["skip"] not in (None, "recorded"):
@@ -191,18 +192,6 @@ def _rows(launches: Sequence[Launch], problems: Sequence[Problem], skip: object,
         identity.of_launch(*each) if known else [""] * len(each[0]) for each in zip(launches, problems, strict=True)
     )
     return [np.flatnonzero([mark not in known for mark in own]) for own in marks]
-
-
-def _set_threads(backend: dict[str, Any]) -> None:
-    threads = backend["threads"]
-    if threads is None:
-        return
-    import numba
-
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if whole("backend.threads", threads, 1) > most:
-        raise InputError(f"backend.threads is {threads}: there are {most}")
-    numba.set_num_threads(threads)
 
 
 def _name(launches: Sequence[Launch]) -> str:

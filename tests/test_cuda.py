@@ -10,7 +10,7 @@ from test_engine import assert_same
 
 import adamx
 from adamx import cuda as backend
-from adamx import engine, gpu
+from adamx import backends, engine, gpu
 from adamx.optimizer import optimizers
 from adamx.problem import problem, problems, settings
 from adamx.registry import InputError
@@ -137,10 +137,9 @@ def test_a_failed_launch_names_its_cause_after_what_was_finished(monkeypatch):
 
 
 def test_auto_takes_the_gpu_and_says_which():
-    from adamx import backends
-
     assert adamx.simulate("adam", "beale", {}, 3, backend="auto").backend == "cuda"
-    assert backends.chosen() == f"backend=auto takes cuda: {gpu.describe()}"
+    said = backends.configure({"name": "auto", "threads": None, "devices": "all"})
+    assert said == f"backend=cuda: {gpu.describe()}" and backends.devices() == {"gpu": gpu.describe()}
 
 
 @pytest.mark.parametrize("typed", ["some", 0, 99, [], [0, 99], 1.5, None, "0"])

@@ -1,0 +1,137 @@
+"""Where runs are computed: what is said without a GPU, and several chunks at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from concurrent.futures import CancelledError
+from importlib.util import find_spec
+from threading import Event, current_thread
+
+import numpy as np
+import pytest
+from test_engine import assert_same
+
+import adamx
+from adamx import backends, cpu, engine
+from adamx.order import in_order
+from adamx.problem import problem
+from adamx.registry import InputError
+from adamx.results import concatenate
+
+HYPER = {"lr": np.geomspace(1e-4, 0.1, 10)}
+WITHOUT = """
+import importlib.util as util
+real = util.find_spec
+util.find_spec = lambda name, *rest: None if name == "numba_cuda" else real(name, *rest)
+import adamx
+try:
+    adamx.simulate("adam", "beale", {}, 3, backend="cuda")
+except adamx.InputError as error:
+    print(error)
+print(adamx.simulate("adam", "beale", {}, 3, backend="auto").backend)
+"""
+
+
+def no_gpu() -> bool:
+    try:
+        backends.backend("cuda")
+    except InputError:
+        return True
+    return False
+
+
+lacking = pytest.mark.skipif(not no_gpu(), reason="there is a GPU here")
+
+
+def test_without_numba_cuda_one_line_says_how_to_install_it():
+    said = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, check=True).stdout
+    assert said == "backend=cuda needs numba-cuda, which is not installed: pip install 'adamx[cuda]'\ncpu\n"
+
+
+@lacking
+@pytest.mark.skipif(not find_spec("numba_cuda"), reason="numba-cuda is not installed")
+def test_without_a_gpu_one_line_says_so():
+    with pytest.raises(InputError, match="backend=cuda finds no NVIDIA GPU and driver: ") as raised:
+        adamx.simulate("adam", "beale", {}, 3, backend="cuda")
+    assert "\n" not in str(raised.value)
+
+
+@lacking
+def test_auto_falls_back_to_the_cpu_and_says_why():
+    assert adamx.simulate("adam", "beale", {}, 3, backend="auto").backend == "cpu"
+    said = backends.configure({"name": "auto", "threads": None, "devices": 1})
+    assert said.startswith("backend=auto takes the CPU: backend=cuda ")
+    assert backends.configure({"name": "cpu", "threads": None}) == "" and backends.devices() == {}
+
+
+@lacking
+def test_the_sweep_says_it_too(tmp_path):
+    command = [sys.executable, "-m", "adamx.sweep", "problem=beale", "steps=20"]
+    auto = subprocess.run([*command, "backend=auto"], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert auto.stdout.startswith("backend=auto takes the CPU: backend=cuda ")
+    (tmp_path / "empty").mkdir()
+    cuda = subprocess.run([*command, "backend=cuda"], cwd=tmp_path / "empty", capture_output=True, text=True)
+    assert (cuda.returncode, cuda.stdout, cuda.stderr.count("\n")) == (2, "", 1)
+    assert cuda.stderr.startswith("adamx: backend=cuda ")
+    assert not list((tmp_path / "empty").rglob("*.db"))
+
+
+@pytest.fixture
+def three_at_once(monkeypatch):
+    monkeypatch.setattr(cpu, "chunk_runs", lambda *_: 2)
+    monkeypatch.setattr(cpu, "at_once", lambda: 3)
+
+
+def test_chunks_at_once_keep_their_order(three_at_once, monkeypatch):
+    real, threads = cpu.run, set()
+
+    def slow(problem, chunk):
+        threads.add(current_thread().name)
+        time.sleep(0.02 * (chunk.hyper["lr"][0] < 0.001))  # the first ones finish last
+        return real(problem, chunk)
+
+    monkeypatch.setattr(cpu, "run", slow)
+    ticks: list[int] = []
+    parts = list(engine.stream("adam", problem("beale"), HYPER, 20, tick=ticks.append))
+    assert len(parts) == 5 and len(threads) > 1 and max(ticks) > 2 * 20
+    monkeypatch.undo()
+    assert_same(adamx.simulate("adam", "beale", HYPER, 20), concatenate(parts))
+
+
+def test_what_fails_at_once_stops_the_others(three_at_once, monkeypatch):
+    real = cpu.run
+
+    def failing(problem, chunk):
+        if chunk.hyper["lr"][0] > 0.001:
+            raise InputError("the GPU stopped: lost")
+        return real(problem, chunk)
+
+    monkeypatch.setattr(cpu, "run", failing)
+    parts = engine.stream("adam", problem("beale"), HYPER, 20)
+    assert [len(next(parts)) for _ in range(2)] == [2, 2]
+    with pytest.raises(InputError, match="lost"):
+        next(parts)
+
+
+def test_who_stops_listening_stops_the_work():
+    whole = next(engine.chunks("adam", problem("beale"), HYPER, 20))
+    stopped, working = [], Event()
+
+    def endless(chunk):
+        if chunk.hyper["lr"][0] == HYPER["lr"][0]:
+            return iter(["first"])
+        working.set()
+        try:
+            while True:
+                chunk.tick(1)
+        except CancelledError:
+            stopped.append(len(chunk))
+            raise
+
+    results = in_order(endless, [whole.part(slice(i, i + 1)) for i in range(4)], 2)
+    assert next(results) == "first"
+    assert working.wait(10)
+    results.close()
+    assert stopped
