@@ -12,7 +12,6 @@ problem's minimum, where that is not 0). Nothing is written where there is no lo
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 from typing import NamedTuple
@@ -180,16 +179,12 @@ class _Curve:
 def digests(results: Results) -> list[str]:
     """For each run 32 hex digits of its loss curve at all records: values to the last bit (any NaN is the same), their
     type, and the steps."""
-    start = hashlib.blake2b(f"{results.loss.dtype} {results.steps.tolist()}".encode(), digest_size=16)
-    marks = []
+    found: list[str] = []
     for first in range(0, len(results), 4096):  # runs at a time: a transposed copy of all may not fit
         block = np.array(results.loss[:, first : first + 4096].T, order="C")
         block[np.isnan(block)] = np.nan
-        for curve in block:
-            mark = start.copy()
-            mark.update(curve)
-            marks.append(mark.hexdigest())
-    return marks
+        found += identity.digests(f"{results.loss.dtype} {results.steps.tolist()}", block)
+    return found
 
 
 def text(value: object) -> str:

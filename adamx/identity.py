@@ -40,15 +40,18 @@ def _marks(
     names: Sequence[str], criteria: Criteria, settings: Mapping[str, Any], steps: int, columns: Mapping[str, np.ndarray]
 ) -> list[str]:
     said = {key: _plain(value) for key, value in settings.items()}
-    same = blake2b(json.dumps([*names, *criteria, steps, sorted(columns)]).encode(), digest_size=16)
-    same.update(json.dumps(said, sort_keys=True).encode())
-    rows = np.ascontiguousarray(np.column_stack([columns[name].astype(np.float64) for name in sorted(columns)]))
-    marks = []
-    for row in rows:
-        mark = same.copy()
+    same = json.dumps([*names, *criteria, steps, sorted(columns)]) + json.dumps(said, sort_keys=True)
+    return digests(same, np.column_stack([columns[name].astype(np.float64) for name in sorted(columns)]))
+
+
+def digests(same: str, rows: np.ndarray) -> list[str]:
+    """32 hex digits of each row of numbers, to the last bit, together with words that are the same for all."""
+    start, found = blake2b(same.encode(), digest_size=16), []
+    for row in np.ascontiguousarray(rows):
+        mark = start.copy()
         mark.update(row)
-        marks.append(mark.hexdigest())
-    return marks
+        found.append(mark.hexdigest())
+    return found
 
 
 def _plain(value: Any) -> Any:

@@ -38,7 +38,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx.portable import portable
-from adamx.registry import InputError, load, names, raised, unknown
+from adamx.registry import InputError, load, names, told, unknown
 from adamx.schedules import Schedule
 
 PACKAGE = "adamx.optimizers"
@@ -89,14 +89,8 @@ def rule(name: str) -> Rule:
         InputError: there is none; the message has the nearest name.
     """
     module = load(PACKAGE, "optimizer", name)
-    try:
+    with told("optimizer", name):
         return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], module)
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's own code: anything may come
-        if not name.endswith(".py"):
-            raise
-        raise raised(f"optimizer file {name!r}", error) from error
 
 
 @cache

@@ -30,7 +30,7 @@ import numpy as np
 
 from adamx.optimizer import Nothing
 from adamx.regimes import Criteria
-from adamx.registry import InputError, load, names, raised, unknown
+from adamx.registry import InputError, load, names, raised, told, unknown
 
 PACKAGE = "adamx.problems"
 LOSSES = ("softmax", "logistic", "squares")
@@ -127,17 +127,11 @@ def problem(
     """
     module = load(PACKAGE, "problem", name)
     given, own = dict(args or {}), _thresholds(thresholds or {})
-    try:
+    with told("problem", name):
         if hasattr(module, "build"):
             return replace(_task(name, module, given), thresholds=own)
         made = _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
         return replace(made, criteria=made.criteria._replace(**own))
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # the user's own code: anything may come
-        if not name.endswith(".py"):
-            raise
-        raise raised(f"problem file {name!r}", error) from error
 
 
 def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:

@@ -1,31 +1,21 @@
 """Record: a sweep in MLflow. A parent run is the sweep, its children are the runs (see `adamx.children`).
 
 The parent has the resolved configuration, the command, the environment, counts per regime and the best run; and as
-artifacts config.yaml, the user's own files that it names, the figures, and every run whether it has a child or not:
-
-    table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
-                     schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, `curve_digest`,
-                     `point` (see `adamx.identity`),
-                     figures as the kernel kept them (`figure.*`) and as a person reads them, regime
-    curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
-                     NaN and infinities as they came. One run: pd.read_parquet(path, filters=[("run", "==", 7)])
+artifacts config.yaml, the user's own files that it names, the figures, and every run whether it has a child or not, in
+table.parquet and curves.parquet (see `adamx.tables`).
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
-import io
-import json
 import os
 import platform
 import shlex
-import subprocess
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,15 +23,15 @@ from typing import TYPE_CHECKING, Any
 import mlflow.tracking.context.registry as context
 import numpy as np
 import pandas as pd
-import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from adamx import backends, identity, view
-from adamx.children import MODES, Selection, children, digests, select, text
+from adamx import tables, view
+from adamx.children import MODES, Selection, children, select, text
+from adamx.machine import versions
 from adamx.regimes import REGIMES
 from adamx.registry import InputError
 from adamx.results import Results
@@ -66,10 +56,8 @@ To start another:
 
     python -m adamx.sweep optimizer=adam problem=digits_mlp optimizer.lr=log:1e-4:1:9 optimizer.eps=1e-12,1e-8,1e-4
 """
-PACKAGES = ("adamx", "numba", "numba-cuda", "numpy", "scipy", "mlflow", "hydra-core")
 LONGEST_TAG = 8000
 PROCESS = "process"  # the tag of a parent that says who writes it
-LAUNCHES = b"adamx"  # of table.parquet's schema metadata
 
 
 def start(
@@ -259,13 +247,11 @@ class Sweep:
     def _summary(
         self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, link: str = ""
     ) -> None:
-        settings, figures = _table(results, run_ids)
-        table = pd.concat([settings, figures], axis=1)
-        rows = pa.Table.from_pandas(table, preserve_index=False)
-        rows = rows.replace_schema_metadata({**rows.schema.metadata, LAUNCHES: _launches(results)})
-        self._artifact("table.parquet", _parquet(rows))
-        self._artifact("curves.parquet", _parquet(_curves(results)))
+        settings, figures = tables.halves(results, run_ids)
+        self._artifact("table.parquet", tables.parquet(tables.table(settings, figures, results)))
+        self._artifact("curves.parquet", tables.parquet(tables.curves(results)))
 
+        table = pd.concat([settings, figures], axis=1)
         metrics: dict[str, float] = {"runs": len(table)}
         metrics |= {f"runs_{name}": int((table["regime"] == name).sum()) for name in REGIMES}
         tags = {"children": sentence}
@@ -311,51 +297,6 @@ def _sources(config: Mapping[str, Any]) -> dict[str, str]:
     return sources
 
 
-def _table(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """The two halves of the table: what each run was, and what it did."""
-    was, did = [], []
-    for r, ids in zip(results, run_ids, strict=True):
-        known = {k: v if isinstance(v, (bool, int, float)) else text(v) for k, v in r.settings.items()}
-        was.append(pd.DataFrame({"run_id": ids, **r.names, **known, **r.columns}))
-        kept = {f"figure.{k}": v for k, v in r.figures.items() if k not in r.table}
-        figures = r.table.drop(columns=list(r.columns)).astype({"regime": str})
-        did.append(pd.DataFrame({"curve_digest": digests(r), "point": identity.of_results(r), **kept}).join(figures))
-    settings = pd.concat(was, ignore_index=True)
-    for name in settings.columns.drop("run_id"):
-        if pd.api.types.is_object_dtype(settings[name]):  # a number here, a word there
-            settings[name] = settings[name].map(text, na_action="ignore")
-    settings.insert(0, "run", np.arange(len(settings), dtype=np.int32))
-    return settings, pd.concat(did, ignore_index=True)
-
-
-def _launches(results: Sequence[Results]) -> str:
-    """What the rows leave out of each Results, as JSON, for `adamx.recorded`."""
-    rows = ("steps", "loss", "x", "columns", "figures", "curves")
-    said = []
-    for r in results:
-        shape = {"runs": len(r), "records": len(r.steps), "dtype": r.loss.dtype.name}
-        names = {"columns": list(r.columns), "figures": list(r.figures), "curves": list(r.curves)}
-        said.append({**shape, **names, "same": {f.name: getattr(r, f.name) for f in fields(r) if f.name not in rows}})
-    return json.dumps(said, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
-
-
-def _curves(results: Sequence[Results]) -> pa.Table:
-    parts, first = [], 0
-    for r in results:
-        runs = np.arange(first, first + len(r), dtype=np.int32)
-        columns = {"run": np.repeat(runs, len(r.steps)), "step": np.tile(np.asarray(r.steps, np.int64), len(r))}
-        columns |= {name: curve.T.ravel() for name, curve in {"loss": r.loss, **r.curves}.items()}
-        parts.append(pa.table(columns))
-        first += len(r)
-    return pa.concat_tables(parts, promote_options="permissive")
-
-
-def _parquet(table: pa.Table) -> bytes:
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
-
-
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
     for key, value in config.items():
         if isinstance(value, Mapping):
@@ -366,25 +307,3 @@ def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
 
 def _now() -> int:
     return int(time.time() * 1000)
-
-
-def versions() -> dict[str, str]:
-    """What a figure may depend on besides the configuration: versions, machine, the state of the sources."""
-    tags = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
-    for package in PACKAGES:
-        with suppress(importlib.metadata.PackageNotFoundError):
-            tags[f"version.{package}"] = importlib.metadata.version(package)
-    tags["cpu"] = platform.processor() or platform.machine()
-    with suppress(OSError, StopIteration):  # Linux alone tells the model
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-        tags["cpu"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    tags |= backends.devices()
-    here = Path(__file__).parent
-    code = b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))
-    tags["sources"] = hashlib.blake2b(code, digest_size=8).hexdigest()
-    if "site-packages" not in here.parts:  # a checkout; an installed package may lie inside somebody else's
-        git = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
-        with suppress(OSError, subprocess.SubprocessError):
-            said = subprocess.run(git, capture_output=True, text=True, timeout=10, check=True).stdout.strip()
-            tags |= {"git_commit": said.removesuffix("-dirty"), "git_dirty": str(said.endswith("-dirty")).lower()}
-    return tags

@@ -24,11 +24,11 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from adamx import optimizer, problem, store
 from adamx.launch import Launch
-from adamx.record import LAUNCHES
 from adamx.regimes import Criteria, Figures
 from adamx.registry import InputError
 from adamx.results import Results
 from adamx.store import Store
+from adamx.tables import LAUNCHES
 
 ADDRESS = "a child's run id, PARENT:ROW for a row of its parent's table.parquet, or a parent's run id for all its runs"
 

@@ -6,7 +6,8 @@ import difflib
 import importlib
 import importlib.util
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -70,6 +71,19 @@ def is_user(function: object) -> bool:
 def raised(what: str, error: BaseException, where: str = "") -> InputError:
     """The error for what the user's own code raised."""
     return InputError(f"{what} raises {type(error).__name__}{where}: {error}".rstrip(": "))
+
+
+@contextmanager
+def told(kind: str, name: str) -> Iterator[None]:
+    """What code raises within is an InputError if it is a user's file; what is shipped raises as it does."""
+    try:
+        yield
+    except InputError:
+        raise
+    except (Exception, SystemExit) as error:  # the user's own code: anything may come
+        if not name.endswith(".py"):
+            raise
+        raise raised(f"{kind} file {name!r}", error) from error
 
 
 def _load_file(name: str, kind: str) -> ModuleType:

@@ -13,8 +13,8 @@ from rich.console import Console
 from adamx import recorded
 from adamx.children import digests
 from adamx.launch import Launch
+from adamx.machine import versions
 from adamx.progress import compute
-from adamx.record import versions
 from adamx.recorded import Recorded
 from adamx.registry import InputError
 from adamx.results import Results

@@ -1,8 +1,9 @@
-"""MLflow stores that several test files open."""
+"""What several test files use: MLflow stores, and a sweep to be recorded there."""
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import itertools
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 if TYPE_CHECKING:  # most tests need neither: they are imported where they are used
     import sqlalchemy as sa
 
+    from adamx.results import Results
     from adamx.store import Store
 
 NUMBERS = itertools.count()
@@ -45,6 +47,19 @@ def opened(fresh: Path, here: Path) -> Store:
 
     (here / "mlflow.db").write_bytes(fresh.read_bytes())
     return store.open(experiment="test")
+
+
+@pytest.fixture(scope="module")
+def sweep() -> Results:
+    """Runs of every kind, the diverged ones with infinities and NaN."""
+    import numpy as np
+    from synthetic import product, synthetic
+
+    results = synthetic(product(lr=[1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2], seed=[0, 1]))
+    results = dataclasses.replace(results, settings={"batch": 64, "layers": [64, 32, 10]})
+    results.loss[30:, -1] = np.inf
+    assert set(results.regime) >= {"diverged", "spiking"} and not np.isfinite(results.loss).all()
+    return results
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,8 @@ from numba.cuda.cudadrv.driver import CudaAPIError
 from test_engine import assert_same
 
 import adamx
-from adamx import cuda as backend
 from adamx import backends, engine, gpu
+from adamx import cuda as backend
 from adamx.optimizer import optimizers
 from adamx.problem import problem, problems, settings
 from adamx.registry import InputError

@@ -13,8 +13,8 @@ ROOT = Path(adamx.__file__).parent
 ORDER = (
     "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results order problem datasets "
     "network problems. instruments sharpness layout arrays lane lanes training cpu gpu threads cuda backends engine "
-    "launch identity journal knobs children view writer database store record recorded analysis. study estimate "
-    "progress reproduce replay why report sweep race doctor _hydra."
+    "launch identity journal knobs children tables machine view writer database store record recorded analysis. study "
+    "estimate progress reproduce replay why report sweep race doctor _hydra."
 ).split(" ")
 ONLY_IN = {
     "mlflow": {"writer", "database", "store", "record", "recorded", "report", "doctor"},

@@ -20,16 +20,6 @@ from adamx.registry import InputError
 from adamx.results import Results
 
 
-@pytest.fixture(scope="module")
-def sweep() -> Results:
-    """Runs of every kind, the diverged ones with infinities and NaN."""
-    results = synthetic(product(lr=[1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2], seed=[0, 1]))
-    results = dataclasses.replace(results, settings={"batch": 64, "layers": [64, 32, 10]})
-    results.loss[30:, -1] = np.inf
-    assert set(results.regime) >= {"diverged", "spiking"} and not np.isfinite(results.loss).all()
-    return results
-
-
 def test_rows_without_a_positional_driver(opened: record.Store, sweep: Results) -> None:
     """Other databases take the same rows as dictionaries."""
     name, taken = "params", [("lr", "0.1", "r"), ("eps", "0", "r")]

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from synthetic import product, synthetic
 
-from adamx import engine, record, recorded, replay, store
+from adamx import engine, machine, record, recorded, replay, store
 from adamx.children import digests
 from adamx.chunk import Chunk
 from adamx.launch import Launch
 from adamx.optimizer import rule
 from adamx.registry import InputError
+from adamx.tables import LAUNCHES
 
 MINE = """
 from typing import NamedTuple
@@ -129,7 +130,7 @@ def test_says_how_far_off_a_curve_is(there, monkeypatch, capsys):
         return [result]
 
     tags = store.open().client.get_run(parent).data.tags
-    now = {name: tags[name] for name in record.versions()}  # the sources may have been edited since the sweep ran
+    now = {name: tags[name] for name in machine.versions()}  # the sources may have been edited since the sweep ran
     monkeypatch.setattr(replay, "versions", lambda: now)
     monkeypatch.setattr(replay, "run", nudged)
     assert replay.main([f"{parent}:1"]) == 1
@@ -219,5 +220,5 @@ def test_a_record_of_an_older_version(there, tmp_path, capsys):
 
 def test_the_table_says_its_launches_in_json(there):
     metadata = pq.read_schema(store.open().client.download_artifacts(there[0], "table.parquet")).metadata
-    said = json.loads(metadata[record.LAUNCHES])
+    said = json.loads(metadata[LAUNCHES])
     assert [(each["runs"], each["same"]["problem"]) for each in said] == [(2, "mine"), (3, "quadratic")]

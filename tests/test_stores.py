@@ -18,14 +18,12 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from serving import serving
-from synthetic import product, synthetic
 
 from adamx import record, store, writer
 from adamx.children import Child, children
@@ -34,16 +32,6 @@ from adamx.results import Results
 
 OLD = Path(__file__).with_name("data") / "mlflow_3.13.db.gz"
 SWEPT = ["lr", "eps", "seed"]
-
-
-@pytest.fixture(scope="module")
-def sweep() -> Results:
-    """Runs of every kind, the diverged ones with infinities and NaN."""
-    results = synthetic(product(lr=[1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2], seed=[0, 1]))
-    results = dataclasses.replace(results, settings={"batch": 64, "layers": [64, 32, 10]})
-    results.loss[30:, -1] = np.inf
-    assert set(results.regime) >= {"diverged", "spiking"} and not np.isfinite(results.loss).all()
-    return results
 
 
 # The same sweep in every store ------------------------------------------------------------------------------------
