@@ -24,7 +24,9 @@ import numpy as np
 
 import adamx
 from adamx import cpu, engine, rng
+from adamx.backends import backend
 from adamx.problem import Landscape, problem
+from adamx.registry import InputError
 from adamx.results import Results
 
 OK, NOTE, WRONG = "ok", "-", "WRONG"
@@ -89,20 +91,13 @@ def machine() -> Iterator[Finding]:
 def _gpu() -> Finding:
     if not find_spec("numba_cuda"):
         return Finding(NOTE, "GPU", "numba-cuda is not installed; the CPU runs everything")
+    version = importlib.metadata.version("numba-cuda")
     try:
-        from numba import cuda
-
-        if not cuda.is_available():
-            return Finding(NOTE, "GPU", "numba-cuda finds no device; the CPU runs everything")
-        device = cuda.get_current_device()
-        name = device.name.decode() if isinstance(device.name, bytes) else str(device.name)
-        major, minor = device.compute_capability
-        version = importlib.metadata.version("numba-cuda")
-        return Finding(OK, "GPU", f"{name}, compute capability {major}.{minor}, numba-cuda {version}")
-    except Exception as error:  # drivers raise what they like
-        return Finding(
-            WRONG, "GPU", _line(error), "pip install 'numba-cuda[cu13]' to match the driver, or uninstall it"
-        )
+        return Finding(OK, "GPU", f"{backend('cuda').gpu.describe()}, numba-cuda {version}")
+    except InputError as error:
+        if "finds no" in str(error):
+            return Finding(NOTE, "GPU", f"numba-cuda {version} finds no device; the CPU runs everything")
+        return Finding(WRONG, "GPU", str(error), "pip install the numba-cuda of the driver: 'adamx[cuda]' or [cuda12]")
 
 
 def store() -> Iterator[Finding]:
