@@ -3,7 +3,7 @@ VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
 
-.PHONY: setup sweep test lint bench ui clean
+.PHONY: setup sweep test gpu lint bench ui clean
 .DEFAULT_GOAL := setup
 
 setup: $(INSTALLED) ## an environment with adamx and all that its tests need
@@ -19,6 +19,10 @@ sweep: $(INSTALLED) ## the main job: the default grid; ARGS='problem=beale optim
 
 test: $(INSTALLED)
 	$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+
+gpu: $(INSTALLED) ## the CUDA kernels on this machine's GPU, or with NUMBA_ENABLE_CUDASIM=1 in Numba's simulator
+	$(RUN) -m pip install --quiet --editable '.[cuda]'
+	$(RUN) -m pytest -q -n auto --maxprocesses 4 tests/test_cuda*.py tests/test_ptx*.py $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

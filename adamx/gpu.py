@@ -28,6 +28,7 @@ if not find_spec("numba_cuda"):
 from numba import config, cuda  # noqa: E402  not the target of that name which Numba itself still has
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
+config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # type: ignore[attr-defined]  # a few runs are a few blocks
 STAGING = 1 << 26  # bytes of pinned memory through which arrays come back
 
 _using: list[int] = [0]

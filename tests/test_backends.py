@@ -7,6 +7,7 @@ import sys
 import time
 from concurrent.futures import CancelledError
 from importlib.util import find_spec
+from pathlib import Path
 from threading import Event, current_thread
 
 import numpy as np
@@ -76,6 +77,14 @@ def test_the_sweep_says_it_too(tmp_path):
     assert (cuda.returncode, cuda.stdout, cuda.stderr.count("\n")) == (2, "", 1)
     assert cuda.stderr.startswith("adamx: backend=cuda ")
     assert not list((tmp_path / "empty").rglob("*.db"))
+
+
+@lacking
+def test_the_benchmark_says_it_too():
+    script = Path(__file__).parent.parent / "experiments" / "bench_cuda.py"
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True)
+    assert done.returncode == 2 and "backend=cuda " in done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.fixture
