@@ -17,7 +17,7 @@ from adamx.chunk import Chunk
 from adamx.instruments import Crossings, Seen
 from adamx.layout import Layout, with_lr
 from adamx.optimizer import Rule
-from adamx.portable import generate, portable, rows, specialise
+from adamx.portable import generate, inlined, portable, rows, specialise
 from adamx.precision import Storage, keeper
 from adamx.problem import Landscape
 from adamx.regimes import Criteria
@@ -185,11 +185,11 @@ def lane(kind: Kind, layout: Layout) -> Lane:
     else:
         sharpness = portable(lambda a, at, rate, params, t, m: rate[0])
 
-    @portable
+    @inlined
     def pace(a, at, t, steps):
         a[FACTOR, at] = factor(real(t + 1), real(steps), load_schedule(a, at))
 
-    @portable
+    @inlined
     def advance(a, at, params, low, noise, seed, t):
         value, g = evaluate(a, at, params, real(t + 1))
         g = blur(g, noise, seed, t)
@@ -200,17 +200,17 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         store_clock(a, at, clock)
         moves(a, at, g, h, now, seed, t)
 
-    @portable
+    @inlined
     def begin(a, at, c):
         store_figures(a, at, first(a[GAP, at], c))
 
-    @portable
+    @inlined
     def watch(a, marks, at, t, in_tail, c):
         f, m = track(t, a[GAP, at], a[SLOPE, at], in_tail, load_figures(a, at), load_marks(marks, at), c)
         store_figures(a, at, f)
         store_marks(marks, at, m)
 
-    @portable
+    @inlined
     def cross(a, marks, at, before, matrix, params, t, steps):
         h = hyper(a, at)
         _, rates = see(a, at, load_clock(a, at), h)
@@ -221,7 +221,7 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         store_crossings(marks, at, Crossings(x.crossings + up, x.late_crossings + (up & late), when))
         a[OVER, at] = over
 
-    @portable
+    @inlined
     def show(a, at, before, look, matrix, params, noise, seed, minimizers, t, out, record, run):
         h = hyper(a, at)
         _, g = evaluate(before, at, params, real(t + 1))

@@ -37,6 +37,12 @@ def portable(fn: F) -> F:
     return register_jitable(fn)
 
 
+def inlined(fn: F) -> F:
+    """Mark a portable function that is a loop's body: one left outside of its loop would not be vectorised."""
+    fn.__inlined__ = True  # type: ignore[attr-defined]
+    return register_jitable(forceinline=True)(fn)
+
+
 @portable
 def analytic_abs(z):
     """|x| continued to complex numbers, so that its derivative by the complex step is the sign of x."""
@@ -142,6 +148,7 @@ def digest(*parts: object) -> str:
                 return
             seen.add(part)
             add_code(part.__code__)
+            sha.update(repr(sorted(vars(part))).encode())  # how it is marked
             cells = zip(part.__code__.co_freevars, part.__closure__ or (), strict=True)
             for name, value in [*_reads(part), *((n, cell.cell_contents) for n, cell in cells)]:
                 sha.update(name.encode())

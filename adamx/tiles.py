@@ -14,16 +14,13 @@ from math import prod
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba.extending import register_jitable
 
 from adamx.optimizer import Rule
-from adamx.portable import generate, portable, rows, specialise
+from adamx.portable import generate, inlined, portable, rows, specialise
 
 TILE = 2048
 LANES = 256  # of a sum, and threads of a GPU's block
 FIRST, SIZE, X, G = range(4)  # rows of the table: a tensor's first tile, its elements, where it and its gradient begin
-
-inlined = register_jitable(forceinline=True)  # a loop that the compiler leaves outside the kernel stays scalar
 
 
 class Tiling:

@@ -44,6 +44,7 @@ def per_step(t, clock, h):
 def update(x, g, state, h, now):
     root = math.sqrt(state.v)
     r = g / (root if root > h.eps else h.eps)
-    r = now.bound if r > now.bound else (-now.bound if r < -now.bound else r)
+    r = now.bound if r > now.bound else r
+    r = -now.bound if r < -now.bound else r
     m = h.beta1 * state.m + (1 - h.beta1) * r
     return x - h.lr * m, State(m, now.beta2 * state.v + (1 - now.beta2) * g * g)

@@ -24,7 +24,8 @@ class Hyper(NamedTuple):
 
 @portable
 def sign(a):
-    return 1 if a > 0 else (-1 if a < 0 else a)  # a keeps NaN
+    up = 1 if a > 0 else a  # NaN stays
+    return -1 if a < 0 else up
 
 
 @portable
