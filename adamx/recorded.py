@@ -70,7 +70,7 @@ class Recorded:
             steps=int(r.steps[-1]),
             record_every=int(r.steps[1]),
             dtype=dtype,
-            backend=r.backend,
+            backend="auto" if r.backend == "cuda" else r.backend,  # where there is no GPU, the CPU
             schedule=r.schedule,
             storage={key: value for key, _, value in (pair.partition("=") for pair in kept)},
             instruments=(),  # they look at a run and do not touch it

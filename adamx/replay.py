@@ -87,7 +87,8 @@ def deviation(old: np.ndarray, new: np.ndarray, steps: np.ndarray) -> Deviation:
 def differences(found: Recorded) -> dict[str, tuple[str, str]]:
     """What else a curve depends on and is not as recorded: by name, its value then and now."""
     then, now = found.parent.data.tags, versions()
-    names = [*now, *(name for name in then if name.startswith("version.") and name not in now)]
+    gone = (name for name in then if (name == "gpu" or name.startswith("version.")) and name not in now)
+    names = [*now, *gone]
     pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in names if name not in IRRELEVANT}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 from synthetic import product, synthetic
 
 from adamx import engine, machine, record, recorded, replay, store
@@ -141,6 +142,17 @@ def test_says_how_far_off_a_curve_is(there, monkeypatch, capsys):
     assert replay.main([f"{parent}:1"]) == 0
     said = capsys.readouterr().out
     assert f"version.numba: {now['version.numba']} when recorded, 0.0 now" in said and "cores" not in said
+
+
+def test_what_a_gpu_recorded_is_replayed_without_one(there, monkeypatch):
+    parent, _ = there
+    found = recorded.read(f"{parent}:1")
+    on_gpu = dataclasses.replace(found, results=[dataclasses.replace(r, backend="cuda") for r in found.results])
+    assert [launch.backend for launch in on_gpu.launches] == ["auto"]
+    assert replay.identical(on_gpu, replay.run(on_gpu.launches, Console(quiet=True))).all()
+    on_gpu.parent.data.tags["gpu"] = "a card"
+    monkeypatch.setattr(replay, "versions", lambda: {k: v for k, v in machine.versions().items() if k != "gpu"})
+    assert replay.differences(on_gpu)["gpu"] == ("a card", "none")
 
 
 def test_deviation():
