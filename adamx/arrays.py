@@ -37,7 +37,7 @@ class OfLandscape(NamedTuple):
 
 
 class OfTask(NamedTuple):
-    """A kernel of a task. `x` and `moved` are (runs, parameters), `state` (runs, fields, parameters)."""
+    """A kernel of a task. `x` and `moved` are (runs, parameters), `state` (runs, fields * parameters)."""
 
     carry: np.ndarray
     marks: np.ndarray
@@ -140,8 +140,8 @@ def _of_task(problem: Task, chunk: Chunk, layout: Layout) -> OfTask:
     if chunk.x0 is not None:
         x[:] = rounded(chunk.x0, chunk.storage.params)
     state = np.empty((len(chunk), len(chunk.rule.State._fields), problem.dim), chunk.dtype)
-    for row, start in enumerate(chunk.rule.initial_state(constants(chunk))):
-        state[:, row] = np.reshape(start, (-1, 1))
+    for field, start in enumerate(chunk.rule.initial_state(constants(chunk))):
+        state[:, field] = np.reshape(start, (-1, 1))
     real = partial(np.ascontiguousarray, dtype=chunk.dtype)
     return OfTask(
         carry=carry,
@@ -149,7 +149,7 @@ def _of_task(problem: Task, chunk: Chunk, layout: Layout) -> OfTask:
         seeds=chunk.seeds,
         x=x,
         moved=np.zeros_like(x),
-        state=state,
+        state=state.reshape(len(chunk), -1),
         fresh=chunk.x0 is None,
         data=real(problem.x),
         labels=real(problem.y),

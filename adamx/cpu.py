@@ -16,7 +16,7 @@ from adamx.lane import kind_of
 from adamx.lanes import LANES
 from adamx.layout import Layout
 from adamx.portable import on_disk
-from adamx.problem import Landscape, Problem, Task, whole
+from adamx.problem import Landscape, Problem, whole
 from adamx.registry import InputError
 from adamx.results import Results
 
@@ -74,7 +74,7 @@ def run(problem: Problem, chunk: Chunk) -> Results:
     arrays = prepare(problem, chunk, layout)
     with nullcontext() if isinstance(problem, Landscape) else _one_thread_a_run():
         for times in chunk.launches(int(LAUNCH_SECONDS / cost(problem, len(chunk))), LAUNCH_SECONDS):
-            kernel(*arrays[:-3], *times, *arrays[-3:]) if isinstance(problem, Task) else kernel(*arrays, *times)
+            kernel(*arrays, *times)
     return read(problem, chunk, layout, arrays, "cpu")
 
 

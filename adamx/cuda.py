@@ -8,28 +8,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 from numba.cuda.cudadrv.driver import CudaAPIError
 
-from adamx import gpu, threads
+from adamx import blocks, gpu, threads
 from adamx.arrays import FILLED, OF_RUNS, WRITTEN, prepare, read
 from adamx.chunk import Chunk
 from adamx.lane import Kind, kind_of
 from adamx.layout import Layout
+from adamx.optimizer import Rule
 from adamx.portable import on_disk
+from adamx.precision import Storage
 from adamx.problem import Landscape, Problem
 from adamx.results import Results
 
-THREADS = 128  # of a block, where a run is one
 LAUNCH_SECONDS = 0.25  # between two looks at Ctrl-C and the progress bar
 FIRST_STEPS = 16  # of the first launch, whose time sizes the next
 AHEAD = 2  # chunks on a GPU: one is computed, one comes back
-FEW = 1 << 14  # runs that are not worth sharing
-MOST = 1 << 20  # runs of a chunk: four for every thread that the largest card holds
 MEMORY = 0.8  # of the card's, for all chunks on it
+
+
+class Limits(NamedTuple):
+    """Of one kind of problem: runs that are not worth sharing, most runs of a chunk, most blocks of a launch."""
+
+    few: int
+    most: int
+    blocks: int
+
+
+THREADS = 128  # of a block, where a run is one
+LANDSCAPES = Limits(1 << 14, 1 << 20, 1 << 30)  # four runs for every thread that the largest card holds
+TASKS = Limits(1 << 9, 1 << 14, 1 << 12)  # more blocks than the largest card holds, each with its scratch memory
 
 gpu.check()
 
@@ -47,11 +59,35 @@ def at_once() -> int:
 
 def chunk_runs(problem: Problem, whole: Chunk) -> int:
     """How many runs make a chunk: a share for every GPU, as many as fit its memory."""
-    one = prepare(problem, whole.part(slice(0, 1)), _kernel(problem, whole)[0])._asdict()
+    one = prepare(problem, whole.part(slice(0, 1)), _job(problem, whole).layout)._asdict()
     size = sum(values.nbytes for name, values in one.items() if name in OF_RUNS)
-    fit = min(MEMORY * gpu.memory()[1] / AHEAD / size, MOST)
+    limits = LANDSCAPES if isinstance(problem, Landscape) else TASKS
+    fit = min(MEMORY * gpu.memory()[1] / AHEAD / size, limits.most)
     share = -(-len(whole) // at_once())
-    return max(1, min(int(fit), max(share, FEW)))
+    return max(1, min(int(fit), max(share, limits.few)))
+
+
+class Job(NamedTuple):
+    """A chunk's kernel, and its launch: blocks, their threads and bytes of shared memory; then more arguments, which
+    follow the arrays: an array of these is given by its shape and type."""
+
+    layout: Layout
+    kernel: Any
+    blocks: int
+    threads: int
+    shared_bytes: int
+    more: tuple[Any, ...]
+
+
+def _job(problem: Problem, chunk: Chunk) -> Job:
+    if isinstance(problem, Landscape):
+        return Job(*_of_landscape(kind_of(problem, chunk)), -(-len(chunk) // THREADS), THREADS, 0, ())
+    plan = blocks.plan(problem, chunk.rule, chunk.dtype, chunk.instruments)
+    kernel = _of_task(chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+    count = min(len(chunk), TASKS.blocks)
+    scratch = ((count, plan.capacity), np.int64), ((count, plan.scratch), chunk.dtype)
+    more = (plan.capacity, plan.layers_shared, plan.run_shared, *scratch)
+    return Job(*kernel, count, plan.threads, plan.shared_bytes, more)
 
 
 @cache
@@ -60,14 +96,17 @@ def _of_landscape(kind: Kind) -> tuple[Layout, Any]:
     return layout, gpu.jit(kernel, kind.name, kind.dtype)
 
 
-def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
-    assert isinstance(problem, Landscape)
-    return _of_landscape(kind_of(problem, chunk))
+@cache
+def _of_task(
+    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...]
+) -> tuple[Layout, Any]:
+    layout, kernel = blocks.kernel_for(rule, dtype, schedule, storage, shown)
+    return layout, gpu.jit(kernel, f"{rule.name}_task_{dtype}_{schedule}_{storage.params}", dtype)
 
 
 def compiled(problem: Problem, chunk: Chunk) -> bool:
     """Whether the kernel for a chunk lies ready on the disk."""
-    return gpu.SIMULATED or on_disk(_kernel(problem, chunk)[1])
+    return gpu.SIMULATED or on_disk(_job(problem, chunk).kernel)
 
 
 def run(problem: Problem, chunk: Chunk) -> Results:
@@ -78,20 +117,20 @@ def run(problem: Problem, chunk: Chunk) -> Results:
         InputError: the GPU stopped; the message names the cause.
     """
     with gpu.mine():
-        layout, kernel = _kernel(problem, chunk)
-        here, stream = prepare(problem, chunk, layout), gpu.stream()
-        shape = (-(-len(chunk) // THREADS), THREADS, stream, 0)
+        job = _job(problem, chunk)
+        here, stream = prepare(problem, chunk, job.layout), gpu.stream()
         try:
             there = [_send(name, value, stream) for name, value in here._asdict().items()]
+            more = [cuda.device_array(*v, stream=stream) if isinstance(v, tuple) else v for v in job.more]
             for times in chunk.launches(FIRST_STEPS, LAUNCH_SECONDS):
-                gpu.launch(kernel, shape, (*there, *times))
+                gpu.launch(job.kernel, (job.blocks, job.threads, stream, job.shared_bytes), (*there, *more, *times))
                 stream.synchronize()
             for name, array in zip(here._fields, there, strict=True):
                 if name in WRITTEN:
                     gpu.fetch(array, getattr(here, name))
         except CudaAPIError as error:
             raise gpu.failed(error) from error
-    return read(problem, chunk, layout, here, "cuda")
+    return read(problem, chunk, job.layout, here, "cuda")
 
 
 def _send(name: str, value: Any, stream: Any) -> Any:

@@ -1,8 +1,8 @@
 """The model of every task: fully connected layers with ReLU between them, its loss and its gradient.
 
 With no hidden layer it is softmax regression, logistic regression or least squares. Parameters lie in one flat array,
-layer by layer: weights (inputs, outputs), then biases. Products go through BLAS, one thread a run; all scratch belongs
-to the caller. Layer widths, data and loss are run-time values, so one compiled kernel serves every task.
+layer by layer: weights (inputs, outputs), then biases. A team of workers shares every loop; all scratch belongs to the
+caller. Layer widths, data and loss are run-time values, so one compiled kernel serves every task.
 
     softmax   mean_r [ log sum_k exp z_rk - z_r,y ]
     logistic  mean_r [ log(1 + exp z_r) - y_r z_r ]
@@ -20,6 +20,7 @@ import numpy as np
 from adamx import rng
 from adamx.portable import portable, specialise
 from adamx.problem import LOSSES
+from adamx.team import LEFT, NEITHER, RIGHT, Team
 
 SOFTMAX, LOGISTIC, SQUARES = range(len(LOSSES))
 
@@ -69,33 +70,36 @@ def exp_below(x):
     return p * 0.5 if k >= 1 else p
 
 
-@portable
-def view(flat, first, a, b):
-    """Elements of a flat array as an (a, b) matrix."""
-    return flat[first : first + a * b].reshape((a, b))
+class Scratch(NamedTuple):
+    """What a gradient or a score needs, for `capacity` rows at a time. All flat, with any content.
+
+    acts (capacity * units) are the activations, layer after layer, and slopes (capacity * units without the first
+    layer's) the gradients by them; rows (capacity,) are int64; part (parameters,) is used where a batch has more rows.
+    """
+
+    acts: Any
+    slopes: Any
+    rows: Any
+    part: Any
 
 
 class Network(NamedTuple):
-    """The functions of `network(dtype)`; see the source of each."""
+    """The functions of `network(dtype, team)`; see the source of each."""
 
     start: Any
-    gather: Any
-    forward: Any
-    loss: Any
-    backward: Any
-    score: Any
+    walk: Any
 
 
 @cache
-def network(dtype: str) -> Network:
-    """The model's functions for one dtype, to be inlined in a kernel.
+def network(dtype: str, team: Team) -> Network:
+    """The model's functions for one dtype, to be inlined in a kernel. `widths` (layers + 1,) are the layers' units.
 
-    `widths` (layers + 1,) are the units of each layer; `acts` and `slopes` (capacity * sum(widths),) hold the
-    activations and their gradients, layer after layer, `rows` rows each.
+    What they write can be read by every worker once they return.
     """
     real: Any = np.dtype(dtype).type
     zero, one, half, two = real(0), real(1), real(0.5), real(2)
     gaussian, exp = specialise(rng.gaussian, dtype), specialise(exp_below, dtype)
+    share, rows_of, columns_of, _, sync, total, _, sums, product = team
 
     @portable
     def start(x, widths, seed):
@@ -104,128 +108,153 @@ def network(dtype: str) -> Network:
         for i in range(len(widths) - 1):
             a, b = widths[i], widths[i + 1]
             scale = math.sqrt(two / real(a)) if len(widths) > 2 else zero
-            for j in range(a * b):
-                u, w = rng.bits(seed, rng.WEIGHTS, 0, first + j)
-                x[first + j] = scale * gaussian(u, w)
-            x[first + a * b : first + (a + 1) * b] = zero
+            for j in share(first, first + a * b):
+                u, w = rng.bits(seed, rng.WEIGHTS, 0, j)
+                x[j] = scale * gaussian(u, w)
+            for j in share(first + a * b, first + (a + 1) * b):
+                x[j] = zero
             first += (a + 1) * b
+        sync()
 
     @portable
-    def gather(data, labels, batch, seed, t, acts, picked):
-        """Draw `batch` rows with replacement into acts and picked."""
-        features = data.shape[1]
-        for r in range(batch):
-            row = rng.below(data.shape[0], seed, rng.ROWS, t, r)
-            for j in range(features):
-                acts[r * features + j] = data[row, j]
-            picked[r] = labels[row]
+    def gather(data, batch, seed, t, first, count, scratch):
+        """Copy rows into the first layer: `count` from the first-th on, of step t's minibatch or, batch 0, of all."""
+        n, features = data.shape
+        for r in share(0, count):
+            scratch.rows[r] = rng.below(n, seed, rng.ROWS, t, first + r) if batch > 0 else first + r
+        sync()
+        for r in rows_of(count):
+            row, at = scratch.rows[r], np.uint64(r * features)
+            for j in columns_of(features):
+                scratch.acts[at + j] = data[row, j]
+        sync()
 
     @portable
-    def forward(x, widths, acts, rows):
-        """Fill acts from its first layer on; returns the outputs (rows, outputs)."""
+    def forward(x, widths, acts, count):
+        """Fill acts from its first layer on; returns where the outputs (count, outputs) begin."""
         first, below = 0, 0
         layers = len(widths) - 1
         for i in range(layers):
             a, b = widths[i], widths[i + 1]
-            above = below + rows * a
-            out = view(acts, above, rows, b)
-            np.dot(view(acts, below, rows, a), view(x, first, a, b), out)
+            above = below + count * a
+            out = acts[above : above + count * b]
+            product(acts[below:above], x[first : first + a * b], out, count, a, b, NEITHER)
             bias = x[first + a * b : first + (a + 1) * b]
-            for r in range(rows):
-                for j in range(b):
-                    z = out[r, j] + bias[j]
-                    out[r, j] = z if (i == layers - 1 or z > zero) else z * zero
+            for r in rows_of(count):
+                at = np.uint64(r * b)
+                for j in columns_of(b):
+                    z = out[at + j] + bias[j]
+                    out[at + j] = z if (i == layers - 1 or z > zero) else z * zero
+            sync()
             first += (a + 1) * b
             below = above
-        return view(acts, below, rows, widths[layers])
+        return below
 
     @portable
-    def loss(kind, z, y, slope):
-        """The mean loss of outputs z (rows, outputs); slope becomes its gradient by z."""
-        rows, outputs = z.shape
-        share = one / real(rows)
-        total = zero
+    def loss(kind, z, labels, rows, slope, count, outputs):
+        """The mean loss of outputs z (count, outputs); slope becomes its gradient by z."""
+        share_of_row = one / real(count)
+        lost = zero
         if kind == SOFTMAX:
-            for r in range(rows):
-                top = z[r, 0]
-                for k in range(1, outputs):
-                    top = max(top, z[r, k])
-                for k in range(outputs):
-                    slope[r, k] = z[r, k] - top
-                total -= slope[r, int(y[r])]
-            flat = slope.reshape(slope.size)
-            for i in range(np.uint64(flat.size)):
-                flat[i] = exp(flat[i])
-            for r in range(rows):
+            for r in share(0, count):
+                at = np.uint64(r * outputs)
+                top = z[at]
+                for k in range(np.uint64(1), np.uint64(outputs)):
+                    top = max(top, z[at + k])
+                for k in range(np.uint64(outputs)):
+                    slope[at + k] = z[at + k] - top
+                lost -= slope[at + int(labels[rows[r]])]
+            sync()
+            for i in share(0, count * outputs):
+                slope[i] = exp(slope[i])
+            sync()
+            for r in share(0, count):
+                at = np.uint64(r * outputs)
                 norm = zero
-                for k in range(outputs):
-                    norm += slope[r, k]
-                scale = share / norm
-                for k in range(outputs):
-                    slope[r, k] *= scale
-                slope[r, int(y[r])] -= share
-                total += math.log(norm)
+                for k in range(np.uint64(outputs)):
+                    norm += slope[at + k]
+                scale = share_of_row / norm
+                for k in range(np.uint64(outputs)):
+                    slope[at + k] *= scale
+                slope[at + int(labels[rows[r]])] -= share_of_row
+                lost += math.log(norm)
         elif kind == LOGISTIC:
-            for r in range(rows):
-                e = exp(-abs(z[r, 0]))
-                total += max(z[r, 0], zero * z[r, 0]) - y[r] * z[r, 0] + math.log1p(e)
-                slope[r, 0] = share * ((one if z[r, 0] >= zero else e) / (one + e) - y[r])
+            for r in share(0, count):
+                y = labels[rows[r]]
+                e = exp(-abs(z[r]))
+                lost += max(z[r], zero * z[r]) - y * z[r] + math.log1p(e)
+                slope[r] = share_of_row * ((one if z[r] >= zero else e) / (one + e) - y)
         else:
-            for r in range(rows):
-                residual = z[r, 0] - y[r]
-                total += half * residual * residual
-                slope[r, 0] = share * residual
-        return total * share
+            for r in share(0, count):
+                residual = z[r] - labels[rows[r]]
+                lost += half * residual * residual
+                slope[r] = share_of_row * residual
+        return total(lost) * share_of_row
 
     @portable
-    def backward(x, widths, acts, slopes, rows, g):
+    def hits(z, labels, rows, count, outputs):
+        """How many of this worker's rows are answered right."""
+        right = zero
+        for r in share(0, count):
+            at, label = np.uint64(r * outputs), int(labels[rows[r]])
+            if outputs == 1:
+                hit = (z[at] > zero) == (label > 0)
+            else:  # the first of the largest outputs is the label's
+                hit = True
+                for k in range(outputs):
+                    hit &= z[at + k] < z[at + label] if k < label else z[at + k] <= z[at + label]
+            right += one if hit else zero
+        return right
+
+    @portable
+    def backward(x, widths, acts, slopes, count, g):
         """The gradient g by all parameters, from slopes of the outputs; slopes are filled downwards."""
-        first, above = len(x), 0
+        first, below, above = len(x), 0, 0  # where layers begin: in x, in acts, in slopes
         layers = len(widths) - 1
-        for i in range(layers):
-            above += rows * widths[i]
+        for i in range(layers - 1):
+            below += count * widths[i]
+            above += count * widths[i + 1]
         for i in range(layers - 1, -1, -1):
             a, b = widths[i], widths[i + 1]
             first -= (a + 1) * b
-            below = above - rows * a
-            slope = view(slopes, above, rows, b)
-            inputs = view(acts, below, rows, a)
-            np.dot(inputs.T, slope, view(g, first, a, b))
-            bias = g[first + a * b : first + (a + 1) * b]
-            bias[:] = zero
-            for r in range(rows):
-                for j in range(b):
-                    bias[j] += slope[r, j]
+            inputs, slope = acts[below : below + count * a], slopes[above : above + count * b]
+            product(inputs, slope, g[first : first + a * b], a, count, b, LEFT)
+            sums(slope, g[first + a * b : first + (a + 1) * b], count, b)
             if i > 0:
-                down = view(slopes, below, rows, a)
-                np.dot(slope, view(x, first, a, b).T, down)
-                for r in range(rows):
-                    for j in range(a):
-                        down[r, j] = down[r, j] if inputs[r, j] > zero else zero
-            above = below
+                down = slopes[above - count * a : above]
+                product(slope, x[first : first + a * b], down, count, b, a, RIGHT)
+                for j in share(0, count * a):
+                    down[j] = down[j] if inputs[j] > zero else zero
+                sync()
+                below -= count * widths[i - 1]
+                above -= count * a
 
     @portable
-    def score(kind, x, widths, data, labels, acts, slopes, capacity):
-        """Mean loss and share of right answers over all rows, `capacity` rows at a time."""
-        total, right = zero, zero
-        rows_all, features = data.shape
-        outputs = widths[len(widths) - 1]
-        for r0 in range(0, rows_all, capacity):
-            rows = min(capacity, rows_all - r0)
-            for r in range(rows):
-                for j in range(features):
-                    acts[r * features + j] = data[r0 + r, j]
-            z = forward(x, widths, acts, rows)
-            total += loss(kind, z, labels[r0 : r0 + rows], view(slopes, 0, rows, outputs)) * real(rows)
-            for r in range(rows):
-                label = int(labels[r0 + r])
-                if outputs == 1:
-                    hit = (z[r, 0] > zero) == (label > 0)
-                else:  # the first of the largest outputs is the label's
-                    hit = True
-                    for k in range(outputs):
-                        hit &= z[r, k] < z[r, label] if k < label else z[r, k] <= z[r, label]
-                right += one if hit else zero
-        return total / real(rows_all), right / real(rows_all)
+    def walk(kind, x, widths, data, labels, batch, seed, t, learn, capacity, scratch, g):
+        """Take step t's minibatch or, batch 0, all rows through the network.
 
-    return Network(start, gather, forward, loss, backward, score)
+        Returns:
+            the mean loss; and the share of right answers or, where `learn`, 0, and g becomes the gradient.
+        """
+        n, outputs = batch if batch > 0 else data.shape[0], widths[len(widths) - 1]
+        mean, right = zero, zero
+        for r0 in range(0, n, capacity):
+            count = min(capacity, n - r0)
+            weight = real(count) / real(n)
+            gather(data, batch, seed, t, r0, count, scratch)
+            first = forward(x, widths, scratch.acts, count)
+            z = scratch.acts[first : first + count * outputs]
+            top = first - count * widths[0]
+            slope = scratch.slopes[top : top + count * outputs]
+            lost = loss(kind, z, labels, scratch.rows, slope, count, outputs)
+            mean += lost * weight if learn else lost * real(count)
+            if learn:
+                backward(x, widths, scratch.acts, scratch.slopes, count, g if count == n else scratch.part)
+                for i in share(0, len(g) if count < n else 0):
+                    g[i] = scratch.part[i] * weight + (g[i] if r0 > 0 else zero)
+            else:
+                right += hits(z, labels, scratch.rows, count, outputs)
+            sync()
+        return mean if learn else mean / real(n), total(right) / real(n)
+
+    return Network(start, walk)

@@ -13,13 +13,14 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from adamx import rng
 from adamx.network import network
 from adamx.portable import generate, portable, rows, specialise
+from adamx.team import Team
 
 H = 1e-30  # of the complex step: h and its square are numbers in float32, too
 SWEEPS = 12  # of Jacobi's method: its convergence is quadratic
@@ -80,68 +81,58 @@ def of_landscape(function: Any, Params: Any, dim: int, separable: bool, online: 
     return generate(source, **namespace)
 
 
-@cache
-def of_task(dtype: str) -> Callable[..., Any]:
-    """f(kind, x, widths, rate, probe, seed, data, labels, acts, slopes, capacity, spare) of one run.
+class Spare(NamedTuple):
+    """Scratch, (parameters,) each: a point beside x and the gradients on both sides."""
 
-    probe (coordinates,) is the last direction found, zeros at first; spare is (4, coordinates).
+    near: Any
+    ahead: Any
+    behind: Any
+
+
+@cache
+def of_task(dtype: str, team: Team) -> Callable[..., Any]:
+    """f(kind, x, widths, rate, probe, seed, data, labels, capacity, scratch, spare) of one run.
+
+    probe (coordinates,) is the last direction found, zeros at first; scratch is the `network`'s, spare a `Spare`.
     """
     real: Any = np.dtype(dtype).type
-    _, _, forward, loss_of, backward, _ = network(dtype)
+    _, walk = network(dtype, team)
+    share, sync, total = team.share, team.sync, team.total
     gaussian = specialise(rng.gaussian, dtype)
     zero, one, two, still = real(0), real(1), real(2), real(STILL)
     reach = real(np.finfo(real).eps ** (1 / 3))  # where rounding and curvature of the gradient spoil a difference least
 
     @portable
-    def gradient(kind, x, widths, data, labels, acts, slopes, capacity, g, part):
-        """g becomes the gradient over all rows at x."""
-        n, features = data.shape
-        g[:] = zero
-        for r0 in range(0, n, capacity):
-            count = min(capacity, n - r0)
-            for r in range(count):
-                for j in range(features):
-                    acts[r * features + j] = data[r0 + r, j]
-            z = forward(x, widths, acts, count)
-            top = count * (widths.sum() - z.shape[1])
-            loss_of(kind, z, labels[r0 : r0 + count], slopes[top : top + z.size].reshape(z.shape))
-            backward(x, widths, acts, slopes, count, part)
-            for i in range(len(g)):
-                g[i] += part[i] * (real(count) / real(n))
-
-    @portable
-    def sharpness(kind, x, widths, rate, probe, seed, data, labels, acts, slopes, capacity, spare):
-        near, ahead, behind, part = spare[0], spare[1], spare[2], spare[3]
+    def sharpness(kind, x, widths, rate, probe, seed, data, labels, capacity, scratch, spare):
         size = zero
-        for i in range(len(x)):
+        for i in share(0, len(x)):
             size += probe[i] * probe[i]
-        if not size > zero:  # the first time, or after a run that is not finite
-            for i in range(len(x)):
+        if not total(size) > zero:  # the first time, or after a run that is not finite
+            for i in share(0, len(x)):
                 u, w = rng.bits(seed, PROBE, 0, i)
                 probe[i] = gaussian(u, w)
         value, shift = zero, zero
         for _ in range(2 * PRODUCTS):
             norm, long, wide = zero, zero, zero
-            for i in range(len(x)):
+            for i in share(0, len(x)):
                 norm += probe[i] * probe[i]
-            for i in range(len(x)):
+            norm = total(norm)
+            for i in share(0, len(x)):
                 probe[i] /= math.sqrt(norm)
                 long += rate[i] * probe[i] * probe[i]
                 wide += x[i] * x[i]
-            r = reach * (one + math.sqrt(wide)) / math.sqrt(long)
-            for i in range(len(x)):
-                near[i] = x[i] + r * math.sqrt(rate[i]) * probe[i]
-            gradient(kind, near, widths, data, labels, acts, slopes, capacity, ahead, part)
-            for i in range(len(x)):
-                near[i] = x[i] - r * math.sqrt(rate[i]) * probe[i]
-            gradient(kind, near, widths, data, labels, acts, slopes, capacity, behind, part)
+            r = reach * (one + math.sqrt(total(wide))) / math.sqrt(total(long))
+            for side, g in ((r, spare.ahead), (-r, spare.behind)):
+                for i in share(0, len(x)):
+                    spare.near[i] = x[i] + side * math.sqrt(rate[i]) * probe[i]
+                sync()
+                walk(kind, spare.near, widths, data, labels, 0, 0, 0, True, capacity, scratch, g)
             before, value = value, zero
-            for i in range(len(x)):
-                product = math.sqrt(rate[i]) * (ahead[i] - behind[i]) / (two * r) - shift * probe[i]
+            for i in share(0, len(x)):
+                product = math.sqrt(rate[i]) * (spare.ahead[i] - spare.behind[i]) / (two * r) - shift * probe[i]
                 value += probe[i] * product
-                near[i] = product
-            for i in range(len(x)):
-                probe[i] = near[i]
+                probe[i] = product
+            value = total(value)
             if not abs(value - before) > still * abs(value):
                 if not value < zero:
                     break

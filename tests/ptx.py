@@ -66,10 +66,10 @@ def compiled(kernel: Callable[..., Any], arguments: Sequence[Any], capability: t
         link.get_info_log(handle, log)
     finally:
         link.destroy(handle)
-    said = log.decode()
+    (said,) = re.findall(r"used \d+ registers.*", log.decode())
 
     def number(pattern: str) -> int:
         return sum(map(int, re.findall(pattern, said)))
 
-    stack = number(r"(\d+) (?:bytes )?stack")
-    return Code(ptx, number(r"used (\d+) registers"), stack + number(r"(\d+) bytes lmem"), number(r"(\d+) bytes smem"))
+    local = number(r"(\d+) stack"), number(r"(\d+) bytes lmem")
+    return Code(ptx, number(r"used (\d+) registers"), max(local), number(r"(\d+) bytes smem"))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+
 import numpy as np
 import pytest
-from needs_gpu import QUIET, SIMULATED
+from needs_gpu import QUIET, SIMULATED, quick_turns  # noqa: F401
 from numba.cuda.cudadrv.driver import CudaAPIError
+from test_cuda_tasks import task
 from test_engine import assert_same
 
 import adamx
-from adamx import backends, engine, gpu
+from adamx import backends, blocks, engine, gpu
 from adamx import cuda as backend
 from adamx.optimizer import optimizers
 from adamx.problem import problem, problems, settings
@@ -97,6 +101,15 @@ def test_bits_do_not_depend_on_batches_launches_or_neighbours(monkeypatch):
     parts = list(engine.stream("adam", problem("rosenbrock"), hyper, tick=ticks.append, **arguments))
     assert len(parts) == 6 and len(ticks) == 16 * 6
     assert_same(together, adamx.results.concatenate(parts))
+
+
+def test_tasks_agree_through_the_backend(quick_turns, monkeypatch):  # noqa: F811
+    for name in ("plan", "kernel_for"):
+        monkeypatch.setattr(blocks, name, partial(getattr(blocks, name), threads=8))
+    problem = replace(task("softmax", (3,)), name="tiny")
+    cpu, there = both("adam", problem, {"lr": [0.01, 0.3], "seed": [1, 2]}, 4, 2)
+    assert there.backend == "cuda" and cpu.curves.keys() == there.curves.keys()
+    assert_agree(cpu, there, 1e-12)
 
 
 def short_of_memory(real, most):

@@ -56,15 +56,14 @@ def test_a_swapped_column_is_seen_in_the_kernel(monkeypatch):
         test_engine.test_lanes_equal_plain_python_to_the_bit("adam")
 
 
-def test_a_swapped_column_is_seen_in_the_record(opened, monkeypatch):
+def test_a_swapped_column_is_seen_in_the_record(opened, sweep, monkeypatch):
     def swapped(results, *rest):
         columns = {**results.columns, "lr": results.columns["eps"], "eps": results.columns["lr"]}
         return children(dataclasses.replace(results, columns=columns), *rest)
 
-    runs = test_record.sweep.__wrapped__()
     monkeypatch.setattr(record, "children", swapped)
     with pytest.raises(AssertionError):
-        test_record.test_a_sweep(opened, runs)
+        test_record.test_a_sweep(opened, sweep)
 
 
 def test_a_dropped_spike_is_seen(monkeypatch):

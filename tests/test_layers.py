@@ -12,10 +12,10 @@ ROOT = Path(adamx.__file__).parent
 # A module may import those that stand before it; a name ending in a dot is a package, and its files one another.
 ORDER = (
     "registry portable axes regimes rng schedules precision optimizer optimizers. chunk results order problem "
-    "datasets network problems. instruments sharpness layout arrays lane lanes training cpu tensors tiles clockwork "
-    "cpu_steps gpu gpu_steps steps threads cuda backends engine launch identity journal knobs children tables machine "
-    "view writer database store record recorded analysis. study estimate progress reproduce replay why report sweep "
-    "race doctor _hydra."
+    "datasets team network problems. instruments sharpness layout arrays lane lanes training cpu tensors tiles "
+    "clockwork cpu_steps gpu gpu_steps steps threads blocks cuda backends engine launch identity journal knobs "
+    "children tables machine view writer database store record recorded analysis. study estimate progress reproduce "
+    "replay why report sweep race doctor _hydra."
 ).split(" ")
 ONLY_IN = {
     "mlflow": {"writer", "database", "store", "record", "recorded", "report", "doctor"},

@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
 from adamx.datasets import read
-from adamx.network import network
+from adamx.network import Scratch, network
 from adamx.problem import LOSSES, Landscape, Task, problem, problems, settings
 from adamx.registry import InputError
+from adamx.team import ALONE
 
 TASKS = {name: "batch" in settings(name) for name in problems()}
 LANDSCAPES = [name for name, task in TASKS.items() if not task]
@@ -179,11 +180,15 @@ def test_a_users_own_data(tmp_path, csv):
         read(str(path), None)
 
 
+@pytest.mark.parametrize("capacity", [7, 3])
 @pytest.mark.parametrize("hidden", [(), (5,), (4, 3)])
 @pytest.mark.parametrize("loss", LOSSES)
-def test_network_gradient_is_the_slope(hidden, loss):
-    """The gradient of the model behind every task, in plain Python and float64, against finite differences."""
-    net = network("float64")
+def test_network_gradient_is_the_slope(hidden, loss, capacity):
+    """The gradient of the model behind every task, in plain Python and float64, against finite differences.
+
+    All rows go through the network at once, or a few at a time.
+    """
+    net = network("float64", ALONE)
     rng = np.random.default_rng(3)
     rows, features, outputs = 7, 6, 4 if loss == "softmax" else 1
     widths = np.array([features, *hidden, outputs])
@@ -191,16 +196,13 @@ def test_network_gradient_is_the_slope(hidden, loss):
     x = rng.standard_normal(size)
     data = rng.standard_normal((rows, features))
     y = rng.integers(0, max(outputs, 2), rows).astype(float)
-    acts, slopes, g = np.empty(rows * widths.sum()), np.empty(rows * widths.sum()), np.empty(size)
+    acts, slopes, g = np.empty(capacity * widths.sum()), np.empty(capacity * widths[1:].sum()), np.empty(size)
+    scratch = Scratch(acts, slopes, np.empty(capacity, np.int64), np.empty(size))
 
     def value(point):
-        acts[: data.size] = data.ravel()
-        z = net.forward(point, widths, acts, rows)
-        top = rows * (widths.sum() - outputs)
-        return net.loss(LOSSES.index(loss), z, y, slopes[top : top + z.size].reshape(z.shape))
+        return net.walk(LOSSES.index(loss), point, widths, data, y, 0, 0, 0, True, capacity, scratch, g)[0]
 
     value(x)
-    net.backward(x, widths, acts, slopes, rows, g)
     analytic = g.copy()
     numeric = [central_difference(value, x, i) for i in range(size)]
     np.testing.assert_allclose(analytic, numeric, rtol=1e-6, atol=1e-8)
