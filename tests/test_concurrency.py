@@ -36,7 +36,10 @@ WRITERS = 4
 ROUNDS = 10
 RUNS = 75
 FORK = multiprocessing.get_context("fork")  # the children do nothing but their work
-pytestmark = pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:os.fork:RuntimeWarning"),  # jax, which another test file may have imported
+]
 
 
 def at_once(work: Callable[[int], None]) -> None:
