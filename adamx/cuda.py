@@ -12,7 +12,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
-from numba.cuda.cudadrv.driver import CudaAPIError
 
 from adamx import blocks, gpu, threads
 from adamx.arrays import FILLED, OF_RUNS, WRITTEN, prepare, read
@@ -116,20 +115,17 @@ def run(problem: Problem, chunk: Chunk) -> Results:
         MemoryError: they do not fit the card.
         InputError: the GPU stopped; the message names the cause.
     """
-    with gpu.mine():
+    with gpu.explained(), gpu.mine():
         job = _job(problem, chunk)
         here, stream = prepare(problem, chunk, job.layout), gpu.stream()
-        try:
-            there = [_send(name, value, stream) for name, value in here._asdict().items()]
-            more = [cuda.device_array(*v, stream=stream) if isinstance(v, tuple) else v for v in job.more]
-            for times in chunk.launches(FIRST_STEPS, LAUNCH_SECONDS):
-                gpu.launch(job.kernel, (job.blocks, job.threads, stream, job.shared_bytes), (*there, *more, *times))
-                stream.synchronize()
-            for name, array in zip(here._fields, there, strict=True):
-                if name in WRITTEN:
-                    gpu.fetch(array, getattr(here, name))
-        except CudaAPIError as error:
-            raise gpu.failed(error) from error
+        there = [_send(name, value, stream) for name, value in here._asdict().items()]
+        more = [cuda.device_array(*v, stream=stream) if isinstance(v, tuple) else v for v in job.more]
+        for times in chunk.launches(FIRST_STEPS, LAUNCH_SECONDS):
+            gpu.launch(job.kernel, (job.blocks, job.threads, stream, job.shared_bytes), (*there, *more, *times))
+            stream.synchronize()
+        for name, array in zip(here._fields, there, strict=True):
+            if name in WRITTEN:
+                gpu.fetch(array, getattr(here, name))
     return read(problem, chunk, job.layout, here, "cuda")
 
 

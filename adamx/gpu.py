@@ -29,6 +29,7 @@ from numba import config, cuda  # noqa: E402  not the target of that name which 
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # type: ignore[attr-defined]  # a few runs are a few blocks
+DRIVERS = {"CudaAPIError", "CUDAError"}  # errors of numba-cuda and of cuda-core, which does not export its own
 STAGING = 1 << 26  # bytes of pinned memory through which arrays come back
 
 _using: list[int] = [0]
@@ -143,6 +144,8 @@ def stream() -> Any:
 
 def fetch(there: Any, here: np.ndarray) -> None:
     """Copy a contiguous device array into one of the host, through pinned memory, while other streams go on."""
+    if not here.size:
+        return
     if not hasattr(_own, "staging"):
         _own.staging = cuda.pinned_array(STAGING, np.uint8)
     flat, target = there.ravel(), here.reshape(-1)
@@ -155,8 +158,14 @@ def fetch(there: Any, here: np.ndarray) -> None:
         part[:] = staged
 
 
-def failed(error: Exception) -> Exception:
-    """What an error of the driver means: MemoryError where memory is short, else an InputError that names the cause."""
-    if "OUT_OF_MEMORY" in str(getattr(error, "code", "")) + str(error):
-        return MemoryError()
-    return InputError(f"the GPU stopped: {_first_line(error)}")
+@contextmanager
+def explained() -> Iterator[None]:
+    """An error of the driver within is a MemoryError where memory is short, else an InputError that names the cause."""
+    try:
+        yield
+    except Exception as error:
+        if not DRIVERS & {each.__name__ for each in type(error).__mro__}:
+            raise
+        if "OUT_OF_MEMORY" in f"{getattr(error, 'code', '')} {error}":
+            raise MemoryError from error
+        raise InputError(f"the GPU stopped: {_first_line(error)}") from error

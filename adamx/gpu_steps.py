@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from numba import cuda
-from numba.cuda.cudadrv.driver import CudaAPIError
 
 from adamx import gpu, tiles
 from adamx.clockwork import clockwork
@@ -98,11 +97,8 @@ class Launcher:
 
     @contextmanager
     def _here(self) -> Iterator[None]:
-        try:
-            with cuda.gpus[self.home]:
-                yield
-        except CudaAPIError as error:
-            raise gpu.failed(error) from error
+        with gpu.explained(), cuda.gpus[self.home]:
+            yield
 
     def place(self, base: int, span: int, addresses: np.ndarray, stream: int) -> None:
         """Take note that the table has changed: memory begins at address base and has span elements."""

@@ -18,6 +18,13 @@ from numba import cuda, types
 if numba.config.ENABLE_CUDASIM:  # type: ignore[attr-defined]
     pytest.skip("the simulator compiles nothing", allow_module_level=True)
 
+from cuda.bindings import nvjitlink as link
+from numba.cuda import codegen, dispatcher
+
+from adamx import gpu
+
+__all__ = ["CAPABILITIES", "Code", "codegen", "compiled", "dispatcher", "type_of"]
+
 CAPABILITIES = [(7, 5), (8, 0), (9, 0), (10, 0)]
 
 
@@ -49,11 +56,6 @@ def type_of(value: Any) -> Any:
 
 def compiled(kernel: Callable[..., Any], arguments: Sequence[Any], capability: tuple[int, int]) -> Code:
     """The code of a kernel as the backend compiles it; arguments are as it is called with, or their types."""
-    from cuda.bindings import nvjitlink as link
-    from numba.cuda import dispatcher
-
-    from adamx import gpu
-
     signature = types.void(*(a if isinstance(a, types.Type) else type_of(a) for a in arguments))
     with pytest.MonkeyPatch.context() as patch, gpu._no_fused_sums():
         patch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))

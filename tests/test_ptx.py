@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
+import numba
 import numpy as np
 import pytest
-from ptx import CAPABILITIES, compiled
+from ptx import CAPABILITIES, codegen, compiled, dispatcher, type_of
 
-from adamx import engine
+from adamx import engine, gpu, threads
 from adamx.arrays import prepare
 from adamx.lane import kind_of
 from adamx.optimizer import optimizers
+from adamx.portable import on_disk
 from adamx.problem import problem, problems, settings
 
 TIMES = (0, 10, 100, 76, 10)
@@ -18,8 +22,6 @@ LANDSCAPES = [name for name in problems() if "x0" in settings(name)]
 
 def code(optimizer, p, dtype, capability=(9, 0), **options):
     """The code of the kernel for a rule on a landscape."""
-    from adamx import threads
-
     whole = next(engine.chunks(optimizer, p, {"lr": 0.1}, 100, 10, dtype=dtype, **options))
     layout, kernel = threads.kernel_for(kind_of(p, whole))
     return compiled(kernel, (*prepare(p, whole, layout), *TIMES), capability)
@@ -66,3 +68,28 @@ def test_noise_rounding_and_instruments_compile():
     found = code("adam", p, "float32", storage=storage, schedule="cosine", instruments=shown)
     print(f"\nwith noise, rounding and instruments: {found.registers} registers, {found.local} bytes of local memory")
     assert 0 < found.registers <= 255
+
+
+def test_a_kernel_is_kept_on_disk_and_never_fused(monkeypatch, tmp_path):
+    """The way of `gpu.launch` up to the card, where the driver alone is stood in for."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=(9, 0)))
+    monkeypatch.setattr(codegen.JITCUDACodegen, "magic_tuple", lambda self: "cc 9.0")
+    monkeypatch.setattr(codegen.CUDACodeLibrary, "_ensure_cc", lambda self, cc: cc or (9, 0))
+    monkeypatch.setattr(dispatcher._Kernel, "bind", lambda self: self._codelibrary.get_cubin(cc=(9, 0)))
+    launched = []
+    monkeypatch.setattr(dispatcher.CUDADispatcher, "__getitem__", lambda self, shape: lambda *_: launched.append(shape))
+    monkeypatch.setattr(dispatcher.CUDADispatcher, "typeof_pyval", lambda self, value: type_of(value))
+    p = problem("rosenbrock")
+    whole = next(engine.chunks("adam", p, {"lr": 0.1}, 100, 10, dtype="float32"))
+    layout, kernel = threads.kernel_for(kind_of(p, whole))
+    arguments = (*prepare(p, whole, layout), *TIMES)
+    for kept in (False, True):
+        made = gpu.jit(kernel, "test", "float32")
+        assert on_disk(made) == kept
+        for _ in range(2):
+            gpu.launch(made, (1, 32, 0, 0), arguments)
+        (code,) = made.overloads.values()
+        assert "fma" not in code._codelibrary.get_asm_str(cc=(9, 0))
+        assert sum(made._cache_misses.values()) == (not kept) and on_disk(made)
+    assert launched == [(1, 32, 0, 0)] * 4
