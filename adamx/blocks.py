@@ -16,13 +16,11 @@ the same to the bit at every launch, whatever the other runs.
 
 from __future__ import annotations
 
-import math
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda, from_dtype, int32
-from numba.extending import overload
 
 from adamx import instruments
 from adamx.gpu import SIMULATED
@@ -44,12 +42,6 @@ DEPTH = 16  # of the slices of the factors that lie in shared memory
 ALIGNED = None if SIMULATED else 16  # bytes, so that four float32 are one load; the simulator has no such
 LEAST_ROWS = 16  # at a time: where fewer fit shared memory, they go through the network in global memory
 SHARED_BYTES = 48 * 1024  # of a block, without asking the driver for more
-
-
-@overload(np.floor, target="cuda")
-def floor(x):
-    """NumPy's name for what numba-cuda has under that of math alone."""
-    return lambda x: math.floor(x)
 
 
 class Reserved(NamedTuple):

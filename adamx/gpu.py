@@ -9,6 +9,7 @@ are CUDA's own and differ from the CPU's in the last place or two.
 from __future__ import annotations
 
 import itertools
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ if not find_spec("numba_cuda"):
     raise InputError(f"backend=cuda needs numba-cuda, which is not installed: {INSTALL}")
 
 from numba import config, cuda  # noqa: E402  not the target of that name which Numba itself still has
+from numba.extending import overload  # noqa: E402
 
 SIMULATED = bool(config.ENABLE_CUDASIM)  # type: ignore[attr-defined]
 config.CUDA_LOW_OCCUPANCY_WARNINGS = 0  # type: ignore[attr-defined]  # a few runs are a few blocks
@@ -36,6 +38,12 @@ _using: list[int] = [0]
 _own = threading.local()
 _turns = itertools.count()
 _compiling = threading.RLock()
+
+
+@overload(np.floor, target="cuda")
+def floor(x):
+    """NumPy's name for what numba-cuda has under that of math alone."""
+    return lambda x: math.floor(x)
 
 
 @contextmanager

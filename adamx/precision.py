@@ -69,9 +69,7 @@ def stochastic_float16(x, word):
     normal = np.int32((b + (word & 8191)) & -8192).view(np.float32)
     size = np.float32(abs(x))
     share = np.float32(word & 65535) * np.float32(2.0**-16)
-    steps = size * np.float32(2.0**24) + share
-    whole = (steps + np.float32(2.0**23)) - np.float32(2.0**23)
-    small = (whole - np.float32(whole > steps)) * np.float32(2.0**-24)  # the floor of steps
+    small = np.floor(size * np.float32(2.0**24) + share) * np.float32(2.0**-24)
     rounded = np.float32(math.copysign(small, x)) if size < np.float32(2.0**-14) else normal
     most = np.float32(65504.0)
     rounded = np.float32(math.copysign(np.float32(np.inf), x)) if abs(rounded) > most else rounded
