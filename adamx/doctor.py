@@ -23,11 +23,13 @@ import numba
 import numpy as np
 
 import adamx
-from adamx import cpu, engine, rng
-from adamx.backends import backend
-from adamx.problem import Landscape, problem
-from adamx.registry import InputError
-from adamx.results import Results
+from adamx.engine.backends import backend
+from adamx.engine.cpu import backend as cpu
+from adamx.engine.results import Results
+from adamx.engine.simulate import chunks
+from adamx.inputs.errors import InputError
+from adamx.portable import rng
+from adamx.problems import Landscape, problem
 
 OK, NOTE, WRONG = "ok", "-", "WRONG"
 STYLES = {OK: "green", NOTE: "dim", WRONG: "bold red"}
@@ -93,7 +95,7 @@ def _gpu() -> Finding:
         return Finding(NOTE, "GPU", "numba-cuda is not installed; the CPU runs everything")
     version = importlib.metadata.version("numba-cuda")
     try:
-        return Finding(OK, "GPU", f"{backend('cuda').gpu.describe()}, numba-cuda {version}")
+        return Finding(OK, "GPU", f"{backend('cuda').device.describe()}, numba-cuda {version}")
     except InputError as error:
         if "finds no" in str(error):
             return Finding(NOTE, "GPU", f"numba-cuda {version} finds no device; the CPU runs everything")
@@ -110,7 +112,7 @@ def store() -> Iterator[Finding]:
         else:
             yield Finding(NOTE, "store", f"{uri} does not exist yet: the first sweep makes it")
         return
-    from adamx.database import shown
+    from adamx.record.sql import shown
 
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it prints the traceback of what is said here in a line
     try:
@@ -127,8 +129,8 @@ def _answer(uri: str) -> str:
     from mlflow import MlflowClient
     from mlflow.store.db.db_types import DATABASE_ENGINES
 
-    from adamx import database, writer
-    from adamx.store import PATIENCE
+    from adamx.record import sql, writer
+    from adamx.record.store import PATIENCE
 
     quick = writer.environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(PATIENCE))
     with quick, ExitStack() as stack:
@@ -140,7 +142,7 @@ def _answer(uri: str) -> str:
                 if not sa.inspect(connection).has_table("alembic_version"):
                     return "it answers and has no tables yet: the first sweep makes them"
                 schema = f"schema {connection.scalar(sa.text('SELECT version_num FROM alembic_version'))}"
-            stack.enter_context(database.ready(uri))  # raises where that is not this MLflow's
+            stack.enter_context(sql.ready(uri))  # raises where that is not this MLflow's
         client = MlflowClient(uri)
         client.search_experiments(max_results=1)
         direct = writer.known(client._tracking_client.store)
@@ -161,7 +163,7 @@ def _run(steps: int, every: int, **axes: object) -> Results:
 
 def kernels() -> Iterator[Finding]:
     """Where compiled kernels are kept; compiles the one that the checks need."""
-    chunk = next(engine.chunks("adam", _bowl(), {"lr": 0.1}, 1))
+    chunk = next(chunks("adam", _bowl(), {"lr": 0.1}, 1))
     ready, start = cpu.compiled(_bowl(), chunk), perf_counter()
     _run(1, 1, lr=0.1)
     seconds = perf_counter() - start
@@ -179,7 +181,7 @@ def kernels() -> Iterator[Finding]:
 
 def arithmetic() -> Iterator[Finding]:
     """A grid through the kernel, and through the rule in plain Python."""
-    from adamx.optimizer import rule
+    from adamx.optimizers import rule
 
     found = _run(200, 1, lr=[1e-3, 0.1, 1.0], beta1=[0.0, 0.9], beta2=[0.9, 0.999], eps=[1e-8, 0.1], seed=[3])
     adam, bowl = rule("adam"), _bowl()

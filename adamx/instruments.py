@@ -29,10 +29,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adamx.optimizer import Rule
-from adamx.portable import generate, portable, specialise
-from adamx.problem import Landscape, Problem
-from adamx.registry import InputError, unknown
+from adamx.inputs.errors import InputError, unknown
+from adamx.optimizers import Rule
+from adamx.portable import portable, specialise
+from adamx.portable.unroll import generate
+from adamx.problems import Landscape, Problem
 
 QUANTILES = {"effective_lr_10": 0.1, "effective_lr_50": 0.5, "effective_lr_90": 0.9}
 

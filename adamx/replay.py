@@ -10,14 +10,14 @@ from typing import NamedTuple
 import numpy as np
 from rich.console import Console
 
-from adamx import recorded
-from adamx.children import digests
-from adamx.launch import Launch
-from adamx.machine import versions
-from adamx.progress import compute
-from adamx.recorded import Recorded
-from adamx.registry import InputError
-from adamx.results import Results
+from adamx.engine.launch import Launch
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import readback
+from adamx.record.children import digests
+from adamx.record.provenance import versions
+from adamx.record.readback import Recorded
+from adamx.sweep.progress import compute
 
 DESCRIPTION = """\
 Re-run a recorded run from its MLflow record alone and say whether its loss curve is the same to the last bit, or how
@@ -42,10 +42,10 @@ class Deviation(NamedTuple):
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay what the command line names; the exit code: 0, 1 for an unexplained difference, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.replay", description=DESCRIPTION)
-    parser.add_argument("run", metavar="RUN_ID", help=recorded.ADDRESS)
+    parser.add_argument("run", metavar="RUN_ID", help=readback.ADDRESS)
     typed, console = parser.parse_args(arguments), Console()
     try:
-        found = recorded.read(typed.run)
+        found = readback.read(typed.run)
         again = run(found.launches, console)
     except InputError as error:
         print(f"adamx: {error}", file=sys.stderr)

@@ -23,9 +23,9 @@ from peers_kernels import jax_mlp, jax_rosenbrock
 from racing import Way, machine, optional, race
 
 import adamx
-from adamx.problem import Task, problem
-from adamx.registry import InputError
-from adamx.steps import Stepper
+from adamx.engine.stepper.stepper import Stepper
+from adamx.inputs.errors import InputError
+from adamx.problems import Task, problem
 
 QUICK = "--quick" in sys.argv  # small enough for Numba's simulator
 REPEATS = 2 if QUICK else 5
@@ -73,7 +73,7 @@ def peers(make: Callable[..., Iterator[Way]], *arguments: object) -> list[Way]:
 
 def roots(dtype: str) -> Way:
     """Three square roots and three divisions a run and step: two coordinates, and every run's own bias correction."""
-    from adamx import gpu
+    from adamx.engine.cuda import device
 
     two = np.dtype(dtype).type(2)
 
@@ -84,8 +84,8 @@ def roots(dtype: str) -> Way:
             a, b, c = two / math.sqrt(a), two / math.sqrt(b), two / math.sqrt(c)
         last[0, run] = a + b + c
 
-    compiled, last = gpu.jit(kernel, "roots", dtype), cuda.to_device(np.full((3, RUNS), two))
-    launch = partial(gpu.launch, compiled, (RUNS // THREADS, THREADS, 0, 0), (last, STEPS))
+    compiled, last = device.jit(kernel, "roots", dtype), cuda.to_device(np.full((3, RUNS), two))
+    launch = partial(device.launch, compiled, (RUNS // THREADS, THREADS, 0, 0), (last, STEPS))
     return Way("bound: square roots and divisions alone", done(launch))
 
 
@@ -157,13 +157,13 @@ def main() -> int:
     """Print the tables; 2 where there is no GPU."""
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")  # else jax takes most of the memory for itself
     try:
-        from adamx import gpu
+        from adamx.engine.cuda import device
 
-        gpu.check()
+        device.check()
     except InputError as error:
         print(error)
         return 2
-    print(f"{gpu.describe()}, {driver()}, {time.strftime('%Y-%m-%d')}  ")
+    print(f"{device.describe()}, {driver()}, {time.strftime('%Y-%m-%d')}  ")
     print(machine("adamx", "numba", "numba-cuda", "numpy", "jax", "optax", "torch"))
     rosenbrock()
     mlp()

@@ -21,7 +21,7 @@ from rich.table import Table
 from threadpoolctl import threadpool_limits
 
 import adamx
-from adamx.problem import Task, problem
+from adamx.problems import Task, problem
 
 QUICK = "--quick" in sys.argv
 REPEATS = 2 if QUICK else 9

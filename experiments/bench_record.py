@@ -19,8 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import adamx
-from adamx import record, writer
-from adamx.children import children
+from adamx.record import parent as record
+from adamx.record import writer
+from adamx.record.children import children
 
 STOCK = 50
 REPEATS = 5

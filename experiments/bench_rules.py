@@ -25,8 +25,8 @@ from rich.table import Table
 
 import adamx
 from adamx import regimes
-from adamx.optimizer import optimizers, rule
-from adamx.registry import load
+from adamx.inputs.files import load
+from adamx.optimizers import optimizers, rule
 
 QUICK = "--quick" in sys.argv
 RUNS, STEPS, EVERY, REPEATS = (128, 20, 10, 1) if QUICK else (10_000, 1_000, 10, 3)

@@ -84,16 +84,18 @@ def watched(arguments: list[str]) -> None:
     """python -m adamx.sweep in this process, with its phases in phases.json; runs in a process of its own."""
     from matplotlib.figure import Figure
 
-    from adamx import progress, record, sweep
-    from adamx.analysis import figures
+    from adamx.record import parent
+    from adamx.report import figures
+    from adamx.sweep import command as sweep
+    from adamx.sweep import progress
 
     phases, draw = Phases(), figures.figures
     figures.figures = lambda results: list(draw(results))  # type: ignore[assignment]  # drawn now, not while written
     phases.watch(progress, "compute", "kernel, with loading it")
-    phases.watch(record, "open", "opening the store")
-    phases.watch(record, "start", "MLflow: the parent run")
-    phases.watch(record.Sweep, "write", "MLflow: children, table and curves")
-    phases.watch(record.Sweep, "finish", "MLflow: figures and the end")
+    phases.watch(parent, "open", "opening the store")
+    phases.watch(parent, "start", "MLflow: the parent run")
+    phases.watch(parent.Sweep, "write", "MLflow: children, table and curves")
+    phases.watch(parent.Sweep, "finish", "MLflow: figures and the end")
     phases.watch(figures, "figures", "drawing figures")
     phases.watch(Figure, "savefig", "drawing figures")
     sys.argv = ["adamx-sweep", *arguments]

@@ -26,8 +26,8 @@ import adamx
 from adamx.analysis import theory
 from adamx.analysis.plots import regime_map
 from adamx.analysis.scales import Scale
-from adamx.problem import problem
-from adamx.results import Results
+from adamx.engine.results import Results
+from adamx.problems import problem
 
 STEPS, RECORDS = 20_000, 10
 HERE = Path(__file__).parent

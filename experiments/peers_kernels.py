@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from racing import CORES, Way
 
-from adamx.problem import Task
+from adamx.problems import Task
 
 
 def load_jax() -> tuple[Any, Any, Any]:

@@ -14,8 +14,8 @@ import pytest
 if TYPE_CHECKING:  # most tests need neither: they are imported where they are used
     import sqlalchemy as sa
 
-    from adamx.results import Results
-    from adamx.store import Store
+    from adamx.engine.results import Results
+    from adamx.record.store import Store
 
 NUMBERS = itertools.count()
 
@@ -23,7 +23,7 @@ NUMBERS = itertools.count()
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty migrated store, to be copied: migrating takes longer than the tests that need one."""
-    from adamx import store
+    from adamx.record import store
 
     folder = tmp_path_factory.mktemp("fresh")
     with contextlib.chdir(folder):  # an experiment keeps the artifact folder that it was made with
@@ -43,7 +43,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.fixture
 def opened(fresh: Path, here: Path) -> Store:
     """A store in the working directory, with an experiment of its own."""
-    from adamx import store
+    from adamx.record import store
 
     (here / "mlflow.db").write_bytes(fresh.read_bytes())
     return store.open(experiment="test")

@@ -15,9 +15,11 @@ from pathlib import Path
 
 from pyarrow import parquet
 
-from adamx import record, sweep
-from adamx.analysis import figures, summary
-from adamx.journal import place
+from adamx.analysis import summary
+from adamx.record import parent
+from adamx.report import figures
+from adamx.sweep import command
+from adamx.sweep.journal import place
 
 OVERRIDES = [
     "problem=rosenbrock", "optimizer=adam,rmsprop", "optimizer.lr=log:1e-4:1:16", "optimizer.eps=log:1e-10:1:20",
@@ -36,7 +38,7 @@ def begin(folder, overrides):
     os.dup2(quiet, 1)
     os.dup2(quiet, 2)
     sys.argv = ["sweep", *overrides]
-    os._exit(sweep.main())
+    os._exit(command.main())
 
 
 def phase(folder):
@@ -77,5 +79,5 @@ def main(folder, kills, seed):
 
 
 if __name__ == "__main__":
-    assert record and figures and summary
+    assert parent and figures and summary
     main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]))

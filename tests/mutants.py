@@ -36,8 +36,10 @@ import test_regimes
 import yaml
 from synthetic import product, synthetic
 
-from adamx import optimizer, portable, sweep
-from adamx.optimizer import optimizers
+from adamx import optimizers as optimizer
+from adamx import portable
+from adamx.optimizers import optimizers
+from adamx.sweep import command
 
 SWAPPED = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr,
@@ -128,7 +130,7 @@ def tests_of_a_rule(name: str, patch: pytest.MonkeyPatch, module: types.ModuleTy
 
 def same_defaults(name: str, rule: optimizer.Rule) -> None:
     """The defaults of a rule are those of conf/optimizer."""
-    written = yaml.safe_load((sweep.CONF / "optimizer" / f"{name}.yaml").read_text())
+    written = yaml.safe_load((command.CONF / "optimizer" / f"{name}.yaml").read_text())
     assert {k: float(v) for k, v in written.items() if k != "name"} == {k: float(v) for k, v in rule.defaults.items()}
 
 
@@ -166,7 +168,7 @@ def tests_of_children(patch: pytest.MonkeyPatch, module: types.ModuleType) -> It
 SUITES = {
     **{f"adamx.optimizers.{name}": functools.partial(tests_of_a_rule, name) for name in optimizers()},
     "adamx.regimes": tests_of_regimes,
-    "adamx.children": tests_of_children,
+    "adamx.record.children": tests_of_children,
 }
 
 

@@ -9,8 +9,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from adamx import rng
-from adamx.optimizer import rule
+from adamx.optimizers import rule
+from adamx.portable import rng
 from adamx.regimes import Marks, begin, tail_start, track
 from adamx.schedules import SCHEDULES
 

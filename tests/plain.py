@@ -8,8 +8,8 @@ from typing import Any
 import naive
 import numpy as np
 
-from adamx.optimizer import rule
-from adamx.tiles import TILE
+from adamx.engine.stepper.tiles import TILE
+from adamx.optimizers import rule
 
 SHAPES = [(3,), (), (4, 5), (0, 2), (TILE + 7,)]
 

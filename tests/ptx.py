@@ -21,7 +21,7 @@ if numba.config.ENABLE_CUDASIM:  # type: ignore[attr-defined]
 from cuda.bindings import nvjitlink as link
 from numba.cuda import codegen, dispatcher
 
-from adamx import gpu
+from adamx.engine.cuda import device
 
 __all__ = ["CAPABILITIES", "Code", "codegen", "compiled", "dispatcher", "type_of"]
 
@@ -57,7 +57,7 @@ def type_of(value: Any) -> Any:
 def compiled(kernel: Callable[..., Any], arguments: Sequence[Any], capability: tuple[int, int]) -> Code:
     """The code of a kernel as the backend compiles it; arguments are as it is called with, or their types."""
     signature = types.void(*(a if isinstance(a, types.Type) else type_of(a) for a in arguments))
-    with pytest.MonkeyPatch.context() as patch, gpu._no_fused_sums():
+    with pytest.MonkeyPatch.context() as patch, device._no_fused_sums():
         patch.setattr(dispatcher, "get_current_device", lambda: SimpleNamespace(compute_capability=capability))
         ptx, _ = cuda.compile(kernel, signature, device=False, cc=capability, output="ptx", abi="numba")
     handle = link.create(2, ["-arch=sm_{}{}".format(*capability), "-verbose"])

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from adamx.engine.results import Results
 from adamx.regimes import Criteria, tail_start
-from adamx.results import Results
 
 TARGET = 1e-2
 DEFAULTS = {"lr": 1e-3, "beta1": 0.9, "beta2": 0.999, "eps": 1e-8}

@@ -15,9 +15,9 @@ from synthetic import product, synthetic
 from adamx.analysis import COLORS, plots, slices
 from adamx.analysis.scales import Scale, short
 from adamx.analysis.summary import findings, summary, threshold
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
 from adamx.regimes import REGIMES
-from adamx.registry import InputError
-from adamx.results import Results
 
 pytestmark = pytest.mark.filterwarnings("error")
 

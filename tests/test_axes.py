@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from adamx import InputError, grid
-from adamx.axes import SAMPLERS, SCALES, Interval, axis, interval, sample, values
+from adamx.inputs.axes import SAMPLERS, SCALES, Interval, axis, interval, sample, values
 
 positive = st.floats(1e-15, 1e15)
 counts = st.integers(2, 200)

@@ -15,11 +15,13 @@ import pytest
 from test_engine import assert_same
 
 import adamx
-from adamx import backends, cpu, engine
-from adamx.order import in_order
-from adamx.problem import problem
-from adamx.registry import InputError
-from adamx.results import concatenate
+from adamx.engine import backends
+from adamx.engine import simulate as engine
+from adamx.engine.cpu import backend
+from adamx.engine.pipeline import in_order
+from adamx.engine.results import concatenate
+from adamx.inputs.errors import InputError
+from adamx.problems import problem
 
 HYPER = {"lr": np.geomspace(1e-4, 0.1, 10)}
 WITHOUT = """
@@ -89,19 +91,19 @@ def test_the_benchmark_says_it_too():
 
 @pytest.fixture
 def three_at_once(monkeypatch):
-    monkeypatch.setattr(cpu, "chunk_runs", lambda *_: 2)
-    monkeypatch.setattr(cpu, "at_once", lambda: 3)
+    monkeypatch.setattr(backend, "chunk_runs", lambda *_: 2)
+    monkeypatch.setattr(backend, "at_once", lambda: 3)
 
 
 def test_chunks_at_once_keep_their_order(three_at_once, monkeypatch):
-    real, threads = cpu.run, set()
+    real, threads = backend.run, set()
 
     def slow(problem, chunk):
         threads.add(current_thread().name)
         time.sleep(0.02 * (chunk.hyper["lr"][0] < 0.001))  # the first ones finish last
         return real(problem, chunk)
 
-    monkeypatch.setattr(cpu, "run", slow)
+    monkeypatch.setattr(backend, "run", slow)
     ticks: list[int] = []
     parts = list(engine.stream("adam", problem("beale"), HYPER, 20, tick=ticks.append))
     assert len(parts) == 5 and len(threads) > 1 and max(ticks) > 2 * 20
@@ -110,14 +112,14 @@ def test_chunks_at_once_keep_their_order(three_at_once, monkeypatch):
 
 
 def test_what_fails_at_once_stops_the_others(three_at_once, monkeypatch):
-    real = cpu.run
+    real = backend.run
 
     def failing(problem, chunk):
         if chunk.hyper["lr"][0] > 0.001:
             raise InputError("the GPU stopped: lost")
         return real(problem, chunk)
 
-    monkeypatch.setattr(cpu, "run", failing)
+    monkeypatch.setattr(backend, "run", failing)
     parts = engine.stream("adam", problem("beale"), HYPER, 20)
     assert [len(next(parts)) for _ in range(2)] == [2, 2]
     with pytest.raises(InputError, match="lost"):

@@ -1,4 +1,4 @@
-"""The list of optimizers: complete, true to the recorded peers, and the same in the README."""
+"""The list of optimizers: complete, true to the recorded peers, and the same in the README beside them."""
 
 import subprocess
 import sys
@@ -7,11 +7,12 @@ from pathlib import Path
 import peers
 import pytest
 
-from adamx.optimizer import PACKAGE, optimizers, rule
+import adamx.optimizers
+from adamx.inputs.files import load
+from adamx.optimizers import PACKAGE, optimizers, rule
 from adamx.optimizers import __main__ as catalogue
-from adamx.registry import load
 
-README = Path(__file__).parents[1] / "README.md"
+README = Path(adamx.optimizers.__file__).with_name("README.md")
 
 
 @pytest.mark.parametrize("name", optimizers())

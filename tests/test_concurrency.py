@@ -26,11 +26,11 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from serving import serving
 from synthetic import product, synthetic
 
-from adamx import database as databases
-from adamx import record, store
-from adamx.children import children
-from adamx.registry import InputError
-from adamx.results import Results
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import parent as record
+from adamx.record import sql, store
+from adamx.record.children import children
 
 WRITERS = 4
 ROUNDS = 10
@@ -241,7 +241,7 @@ def held(opened: store.Store) -> Iterator[sqlite3.Connection]:
 def test_a_lock_is_waited_for(
     opened: store.Store, held: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(databases, "QUIET", 0.5)
+    monkeypatch.setattr(sql, "QUIET", 0.5)
     end = threading.Timer(2, lambda: held.execute("COMMIT"))
     end.start()
     began = time.monotonic()
@@ -274,7 +274,7 @@ def test_others_read_while_runs_are_written(opened: store.Store) -> None:
 def test_a_lock_that_is_never_given_back_is_one_line(
     opened: store.Store, held: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(databases, "WAIT", 1)
+    monkeypatch.setattr(sql, "WAIT", 1)
     runs = list(children(same(0), ["lr", "eps"], {}))
     line = f"MLflow store '{opened.uri}' was lost: locked by another process for more than 1 seconds"
     with impatient(opened), pytest.raises(InputError, match=line) as caught:
@@ -288,8 +288,8 @@ def test_a_lock_that_is_never_given_back_is_one_line(
 
 
 def test_a_folder_that_somebody_opens_for_ever_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(databases, "WAIT", 1)
-    with databases._lock(here), pytest.raises(InputError, match="used: locked by another") as caught:
+    monkeypatch.setattr(sql, "WAIT", 1)
+    with sql._lock(here), pytest.raises(InputError, match="used: locked by another") as caught:
         store.open()
     assert "\n" not in str(caught.value)
     assert store.open().direct

@@ -13,11 +13,14 @@ from test_cuda_tasks import task
 from test_engine import assert_same
 
 import adamx
-from adamx import backends, blocks, engine, gpu, instruments
-from adamx import cuda as backend
-from adamx.optimizer import optimizers
-from adamx.problem import problem, problems, settings
-from adamx.registry import InputError
+from adamx import instruments
+from adamx.engine import backends
+from adamx.engine import simulate as engine
+from adamx.engine.cuda import backend, device
+from adamx.engine.cuda import task as blocks
+from adamx.inputs.errors import InputError
+from adamx.optimizers import optimizers
+from adamx.problems import problem, problems, settings
 
 pytestmark = QUIET
 LANDSCAPES = [name for name in problems() if "x0" in settings(name)]
@@ -101,7 +104,7 @@ def test_bits_do_not_depend_on_batches_launches_or_neighbours(monkeypatch):
     ticks: list[int] = []
     parts = list(engine.stream("adam", problem("rosenbrock"), hyper, tick=ticks.append, **arguments))
     assert len(parts) == 6 and len(ticks) == 16 * 6
-    assert_same(together, adamx.results.concatenate(parts))
+    assert_same(together, adamx.engine.results.concatenate(parts))
 
 
 def test_tasks_agree_through_the_backend(quick_turns, monkeypatch):  # noqa: F811
@@ -124,15 +127,15 @@ def short_of_memory(real, most):
 
 def test_out_of_memory_halves_the_batch(monkeypatch):
     whole = adamx.simulate("adam", "beale", GRID, 10, backend="cuda")
-    monkeypatch.setattr(gpu, "launch", short_of_memory(gpu.launch, 2))
+    monkeypatch.setattr(device, "launch", short_of_memory(device.launch, 2))
     assert_same(whole, adamx.simulate("adam", "beale", GRID, 10, backend="cuda"))
-    monkeypatch.setattr(gpu, "launch", short_of_memory(gpu.launch, 0))
+    monkeypatch.setattr(device, "launch", short_of_memory(device.launch, 0))
     with pytest.raises(InputError, match="one run of 10 steps does not fit the memory"):
         adamx.simulate("adam", "beale", GRID, 10, backend="cuda")
 
 
 def test_a_failed_launch_names_its_cause_after_what_was_finished(monkeypatch):
-    real, left = gpu.launch, [3]
+    real, left = device.launch, [3]
 
     def launch(*arguments):
         left[0] -= 1
@@ -143,7 +146,7 @@ def test_a_failed_launch_names_its_cause_after_what_was_finished(monkeypatch):
     monkeypatch.setattr(backend, "chunk_runs", lambda *_: 2)
     monkeypatch.setattr(backend, "at_once", lambda: 1)
     monkeypatch.setattr(backend, "FIRST_STEPS", 1000)
-    monkeypatch.setattr(gpu, "launch", launch)
+    monkeypatch.setattr(device, "launch", launch)
     parts = engine.stream("adam", problem("beale"), {"lr": np.full(10, 0.01)}, 10, backend="cuda")
     assert [len(next(parts)) for _ in range(3)] == [2, 2, 2]
     with pytest.raises(InputError, match=r"the GPU stopped: .*LAUNCH_FAILED"):
@@ -153,21 +156,21 @@ def test_a_failed_launch_names_its_cause_after_what_was_finished(monkeypatch):
 def test_auto_takes_the_gpu_and_says_which():
     assert adamx.simulate("adam", "beale", {}, 3, backend="auto").backend == "cuda"
     said = backends.configure({"name": "auto", "threads": None, "devices": "all"})
-    assert said == f"backend=cuda: {gpu.describe()}" and backends.devices() == {"gpu": gpu.describe()}
+    assert said == f"backend=cuda: {device.describe()}" and backends.devices() == {"gpu": device.describe()}
 
 
 @pytest.mark.parametrize("typed", ["some", 0, 99, [], [0, 99], 1.5, None, "0"])
 def test_devices_that_are_not_there(typed):
     with pytest.raises(InputError, match=r"backend.devices is .*: all, how many, or numbers from 0 to"):
-        gpu.use(typed)
+        device.use(typed)
 
 
 @pytest.mark.parametrize("typed", ["all", 1, [0]])
 def test_devices(typed):
-    gpu.use(typed)
-    assert gpu.count() >= 1
-    gpu.use(1)
-    assert gpu.count() == 1
+    device.use(typed)
+    assert device.count() >= 1
+    device.use(1)
+    assert device.count() == 1
 
 
 @pytest.mark.skipif(SIMULATED, reason="10,000 runs are for a GPU")

@@ -8,10 +8,11 @@ from needs_gpu import QUIET, SIMULATED
 from numba import cuda
 from plain import SHAPES, Lent, Plain, assert_agree, copies, draws
 
-from adamx import cpu_steps, gpu_steps, tiles
-from adamx.optimizer import optimizers
-from adamx.registry import InputError
-from adamx.steps import Stepper
+from adamx.engine.stepper import cpu, tiles
+from adamx.engine.stepper import cuda as gpu_steps
+from adamx.engine.stepper.stepper import Stepper
+from adamx.inputs.errors import InputError
+from adamx.optimizers import optimizers
 
 pytestmark = QUIET
 LIBM = ("padam", "adam_atan2")  # CUDA has its own pow and atan2
@@ -21,7 +22,7 @@ ON_A_GPU = pytest.mark.skipif(SIMULATED, reason="the simulator has neither strea
 @pytest.fixture(autouse=True)
 def small_tiles(monkeypatch):
     """Four threads a block in the simulator, where every thread is one of Python's."""
-    made = (cpu_steps.kernels, gpu_steps.kernels, gpu_steps._compiled)
+    made = (cpu.kernels, gpu_steps.kernels, gpu_steps._compiled)
     if SIMULATED:
         monkeypatch.setattr(tiles, "TILE", 40)
         monkeypatch.setattr(tiles, "LANES", 4)

@@ -10,9 +10,12 @@ import pytest
 from needs_gpu import QUIET, quick_turns  # noqa: F401
 from numba import cuda
 
-from adamx import blocks, engine, gpu, training
-from adamx.arrays import prepare
-from adamx.problem import Task
+from adamx.engine import simulate as engine
+from adamx.engine.arrays import prepare
+from adamx.engine.cpu import task as training
+from adamx.engine.cuda import device
+from adamx.engine.cuda import task as blocks
+from adamx.problems import Task
 
 pytestmark = [QUIET, pytest.mark.usefixtures("quick_turns")]
 STEPS, EVERY = 7, 3
@@ -59,9 +62,9 @@ def on_gpu(problem, whole, threads=8, grid=None, room=blocks.SHARED_BYTES):
         cuda.to_device(np.zeros((grid, made.capacity), np.int64)),
         cuda.to_device(np.zeros((grid, made.scratch), whole.dtype)),
     ]
-    compiled = gpu.jit(kernel, "test", whole.dtype)
+    compiled = device.jit(kernel, "test", whole.dtype)
     for times in whole.launches(STEPS // 2, 1.0):
-        gpu.launch(compiled, (grid, threads, 0, made.shared_bytes), (*there, *made[1:4], *work, *times))
+        device.launch(compiled, (grid, threads, 0, made.shared_bytes), (*there, *made[1:4], *work, *times))
     return arrays._make(v.copy_to_host() if hasattr(v, "copy_to_host") else v for v in there)
 
 

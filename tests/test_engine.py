@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import adamx
-from adamx import cpu, engine, lanes, training
-from adamx.optimizer import optimizers
-from adamx.problem import problem
-from adamx.registry import InputError
+from adamx.engine import simulate as engine
+from adamx.engine.cpu import backend, landscape, task
+from adamx.inputs.errors import InputError
+from adamx.optimizers import optimizers
+from adamx.problems import problem
 from adamx.schedules import SCHEDULES, Schedule
 
 STEPS = 40
@@ -123,14 +124,14 @@ def test_bits_do_not_depend_on_threads_chunks_or_neighbours(name, runs, monkeypa
     numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
     assert_same(together, alone)
 
-    monkeypatch.setattr(cpu, "chunk_runs", lambda *_: 37 if name == "rosenbrock" else 3)
-    monkeypatch.setattr(cpu, "LAUNCH_SECONDS", 1e-9)  # a launch a step
+    monkeypatch.setattr(backend, "chunk_runs", lambda *_: 37 if name == "rosenbrock" else 3)
+    monkeypatch.setattr(backend, "LAUNCH_SECONDS", 1e-9)  # a launch a step
     ticks = []
     options = {"record_every": 7, "seed": arguments["seed"], "tick": ticks.append}
     parts = list(engine.stream("adam", problem(name), hyper, 30, **options))
     assert len(parts) > 3
     assert len(ticks) == 31 * len(parts)
-    assert_same(together, adamx.results.concatenate(parts))
+    assert_same(together, adamx.engine.results.concatenate(parts))
     monkeypatch.undo()
 
     order = np.random.default_rng(0).permutation(runs)[: runs // 2]
@@ -168,10 +169,10 @@ def test_x0():
 @pytest.mark.parametrize(
     ("module", "optimizer", "name", "args"),
     [
-        (lanes, "adam", "rosenbrock", {}),
-        (lanes, "adopt", "rosenbrock", {}),
-        (lanes, "adam", "rosenbrock", {"noise": 1e-3}),
-        (training, "adam", "digits_mlp", {}),
+        (landscape, "adam", "rosenbrock", {}),
+        (landscape, "adopt", "rosenbrock", {}),
+        (landscape, "adam", "rosenbrock", {"noise": 1e-3}),
+        (task, "adam", "digits_mlp", {}),
     ],
 )
 def test_float32_is_float32_all_the_way(module, optimizer, name, args, monkeypatch):

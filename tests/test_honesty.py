@@ -16,10 +16,11 @@ import test_regimes
 from synthetic import product, synthetic
 
 import adamx
-from adamx import arrays, lanes, record
-from adamx.children import children, points, select
-from adamx.optimizer import optimizers, rule
-from adamx.optimizers import adam
+from adamx.engine import arrays
+from adamx.engine.cpu import landscape
+from adamx.optimizers import adam, optimizers, rule
+from adamx.record import parent
+from adamx.record.children import children, points, select
 from adamx.regimes import Criteria, classify
 
 # --- the four faults that no figure may survive ----------------------------------------------------------------------
@@ -42,7 +43,7 @@ def test_a_stale_kernel_is_seen(monkeypatch, tmp_path):
     """With a cache that does not look at the sources, as Numba's own, an edited problem would run as it was."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))  # nothing stale stays behind
     test_portable.test_an_edit_within_a_process_is_seen(tmp_path)
-    monkeypatch.setattr(lanes, "digest", lambda *_: "always the same")
+    monkeypatch.setattr(landscape, "digest", lambda *_: "always the same")
     with pytest.raises(AssertionError):
         test_portable.test_an_edit_within_a_process_is_seen(tmp_path)
 
@@ -61,7 +62,7 @@ def test_a_swapped_column_is_seen_in_the_record(opened, sweep, monkeypatch):
         columns = {**results.columns, "lr": results.columns["eps"], "eps": results.columns["lr"]}
         return children(dataclasses.replace(results, columns=columns), *rest)
 
-    monkeypatch.setattr(record, "children", swapped)
+    monkeypatch.setattr(parent, "children", swapped)
     with pytest.raises(AssertionError):
         test_record.test_a_sweep(opened, sweep)
 
@@ -82,7 +83,7 @@ def test_a_dropped_spike_is_seen(monkeypatch):
 
 def test_a_spike_between_two_records_is_kept():
     """All of it lies between two records of the curve, and the figures at full rate have it."""
-    p = adamx.problem.problem("quadratic", {"curvature": 1.0, "target": 1e-30})
+    p = adamx.problems.problem("quadratic", {"curvature": 1.0, "target": 1e-30})
     hyper = {"lr": 0.1, "beta2": 0.99}
     often, seldom = (adamx.simulate("adam", p, hyper, 2000, record_every=n) for n in (1, 2000))
     assert seldom.loss.shape == (2, 1)

@@ -21,12 +21,15 @@ from omegaconf.basecontainer import BaseContainer
 from synthetic import product, synthetic
 
 import adamx
-from adamx import axes, optimizer, sweep
-from adamx.datasets import read
-from adamx.launch import build
-from adamx.optimizer import check
-from adamx.problem import problem
-from adamx.registry import InputError
+from adamx import optimizers
+from adamx.engine.launch import build
+from adamx.inputs import axes
+from adamx.inputs.datasets import read
+from adamx.inputs.errors import InputError
+from adamx.optimizers import check
+from adamx.problems import problem
+from adamx.sweep import command
+from adamx.sweep import run as running
 
 ROOT = Path(adamx.__file__).parents[1]
 SECONDS = 10  # that one input may take
@@ -173,9 +176,9 @@ def composed(folder):
     """The launches of a command line, as Hydra composes them."""
     launches = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sweep, "run", lambda built, *_: launches.extend(built))
+        patch.setattr(running, "run", lambda built, *_: launches.extend(built))
         patch.setattr(sys, "argv", ["adamx-sweep", "problem=beale"])
-        assert sweep.main() == 0
+        assert command.main() == 0
     return launches[0].config
 
 
@@ -230,10 +233,10 @@ def type_(folder, *typed, run=lambda *_: None):
     """The exit code of a command line, what was said in stderr and what was forbidden; nothing is computed."""
     out, error = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch, harmless(folder):
-        patch.setattr(sweep, "run", run)
+        patch.setattr(running, "run", run)
         patch.setattr(sys, "argv", ["adamx-sweep", *typed])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            code = sweep.main()
+            code = command.main()
     said = error.getvalue()
     assert (code == 0 and not said) or (code == 2 and said.startswith("adamx: ") and said[:-1].isprintable()), said
     return code, said
@@ -309,8 +312,8 @@ def test_interpolations_read_and_do_nothing_else(composed):
 def test_a_name_is_no_markup_in_the_report_and_on_the_terminal(folder, name, capsys):
     from rich.console import Console
 
-    from adamx.analysis.report import report
     from adamx.analysis.summary import summary
+    from adamx.report.page import report
 
     (folder / f"{name}.py").write_text(PROBLEM)
     with harmless(folder):
@@ -325,7 +328,7 @@ def test_a_name_is_no_markup_in_the_report_and_on_the_terminal(folder, name, cap
 
 
 def test_a_script_as_a_name_is_not_in_the_report():
-    from adamx.analysis.report import report
+    from adamx.report.page import report
 
     page = report([synthetic(product(lr=[1e-3, 1e-2]), problem="<script>alert(1)</script>")] * 2).decode()
     assert "<script>alert" not in page and "alert(1)" not in page
@@ -466,7 +469,7 @@ def test_paths_that_are_no_files(folder):
         with refused(folder):
             problem(name.removesuffix(".csv") + ".py")
         with refused(folder):
-            optimizer.rule(name.removesuffix(".csv") + ".py")
+            optimizers.rule(name.removesuffix(".csv") + ".py")
     (folder / "real.csv").write_text("a,b\n" + "1,2\n2,3\n3,5\n4,4\n")
     (folder / "link.csv").symlink_to("real.csv")
     assert read("link.csv", None)[0].ravel().tolist() == [1, 2, 3, 4]
@@ -533,7 +536,7 @@ def tried(folder, text, load):
 
 
 def loads(kind):
-    return {"problem": lambda path: problem(path, {}), "optimizer": lambda path: check(optimizer.rule(path), {})}[kind]
+    return {"problem": lambda path: problem(path, {}), "optimizer": lambda path: check(optimizers.rule(path), {})}[kind]
 
 
 FILES = st.tuples(
@@ -563,7 +566,7 @@ def test_the_files_are_right_without_a_fault(folder):
     (folder / "right_problem.py").write_text(PROBLEM)
     (folder / "right_rule.py").write_text(OPTIMIZER)
     assert problem("right_problem.py", {"a": 3.0}).dim == 2
-    assert optimizer.rule("right_rule.py").defaults == {"lr": 0.1}
+    assert optimizers.rule("right_rule.py").defaults == {"lr": 0.1}
 
 
 UNCOMPILABLE = {

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 import adamx
 from adamx import instruments
+from adamx.engine.kernels.sharpness import H, largest_eigenvalue
+from adamx.inputs.errors import InputError
 from adamx.instruments import quantile
-from adamx.optimizer import optimizers, rule
+from adamx.optimizers import optimizers, rule
 from adamx.portable import specialise
-from adamx.problem import problem, problems
-from adamx.registry import InputError
-from adamx.sharpness import H, largest_eigenvalue
+from adamx.problems import problem, problems
 
 EVERY = tuple(instruments.CURVES)
 OF_TASKS = tuple(name for name in EVERY if name not in instruments.OF_LANDSCAPES)

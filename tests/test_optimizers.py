@@ -11,8 +11,8 @@ import papers
 import peers
 import pytest
 
-from adamx import optimizer
-from adamx.optimizer import InputError, allowed_range, check, optimizers, rule
+from adamx import optimizers as optimizer
+from adamx.optimizers import InputError, allowed_range, check, optimizers, rule
 
 ALL = optimizers()
 FIELDS_WITH_MORE_TO_DO = {

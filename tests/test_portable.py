@@ -11,7 +11,9 @@ import numpy as np
 import pytest
 
 import adamx
-from adamx.portable import digest, generate, portable, rows, specialise
+from adamx.portable import portable, specialise
+from adamx.portable.cache import digest
+from adamx.portable.unroll import generate, rows
 
 SCALE = 0.1
 

@@ -5,12 +5,10 @@ import numpy as np
 import pytest
 
 import adamx
-from adamx import precision, rng
 from adamx.optimizers import momentum
-from adamx.portable import specialise
-from adamx.precision import FORMATS, NEAREST, STOCHASTIC, Storage
-from adamx.problem import problem
-from adamx.problems import rosenbrock
+from adamx.portable import precision, rng, specialise
+from adamx.portable.precision import FORMATS, NEAREST, STOCHASTIC, Storage
+from adamx.problems import problem, rosenbrock
 
 
 @numba.njit

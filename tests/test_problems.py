@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from adamx.datasets import read
-from adamx.network import Scratch, network
-from adamx.problem import LOSSES, Landscape, Task, problem, problems, settings
-from adamx.registry import InputError
-from adamx.team import ALONE
+from adamx.engine.kernels.network import Scratch, network
+from adamx.engine.kernels.team import ALONE
+from adamx.inputs.datasets import read
+from adamx.inputs.errors import InputError
+from adamx.problems import LOSSES, Landscape, Task, problem, problems, settings
 
 TASKS = {name: "batch" in settings(name) for name in problems()}
 LANDSCAPES = [name for name, task in TASKS.items() if not task]

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from ptx import CAPABILITIES, codegen, compiled, dispatcher, type_of
 
-from adamx import engine, gpu, threads
-from adamx.arrays import prepare
-from adamx.lane import kind_of
-from adamx.optimizer import optimizers
-from adamx.portable import on_disk
-from adamx.problem import problem, problems, settings
+from adamx.engine import simulate as engine
+from adamx.engine.arrays import prepare
+from adamx.engine.cuda import device, landscape
+from adamx.engine.kernels.landscape import kind_of
+from adamx.optimizers import optimizers
+from adamx.portable.cache import on_disk
+from adamx.problems import problem, problems, settings
 
 TIMES = (0, 10, 100, 76, 10)
 LANDSCAPES = [name for name in problems() if "x0" in settings(name)]
@@ -23,7 +24,7 @@ LANDSCAPES = [name for name in problems() if "x0" in settings(name)]
 def code(optimizer, p, dtype, capability=(9, 0), **options):
     """The code of the kernel for a rule on a landscape."""
     whole = next(engine.chunks(optimizer, p, {"lr": 0.1}, 100, 10, dtype=dtype, **options))
-    layout, kernel = threads.kernel_for(kind_of(p, whole))
+    layout, kernel = landscape.kernel_for(kind_of(p, whole))
     return compiled(kernel, (*prepare(p, whole, layout), *TIMES), capability)
 
 
@@ -82,13 +83,13 @@ def test_a_kernel_is_kept_on_disk_and_never_fused(monkeypatch, tmp_path):
     monkeypatch.setattr(dispatcher.CUDADispatcher, "typeof_pyval", lambda self, value: type_of(value))
     p = problem("rosenbrock")
     whole = next(engine.chunks("adam", p, {"lr": 0.1}, 100, 10, dtype="float32"))
-    layout, kernel = threads.kernel_for(kind_of(p, whole))
+    layout, kernel = landscape.kernel_for(kind_of(p, whole))
     arguments = (*prepare(p, whole, layout), *TIMES)
     for kept in (False, True):
-        made = gpu.jit(kernel, "test", "float32")
+        made = device.jit(kernel, "test", "float32")
         assert on_disk(made) == kept
         for _ in range(2):
-            gpu.launch(made, (1, 32, 0, 0), arguments)
+            device.launch(made, (1, 32, 0, 0), arguments)
         (code,) = made.overloads.values()
         assert "fma" not in code._codelibrary.get_asm_str(cc=(9, 0))
         assert sum(made._cache_misses.values()) == (not kept) and on_disk(made)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from ptx import CAPABILITIES, compiled
 
-from adamx import gpu_steps
-from adamx.clockwork import clockwork
-from adamx.optimizer import optimizers, rule
+from adamx.engine.stepper import cuda
+from adamx.engine.stepper.clock import clockwork
+from adamx.optimizers import optimizers, rule
 
 USE_LIBM = ("padam", "adam_atan2")  # CUDA's own pow and atan2 fuse
 
@@ -23,7 +23,7 @@ def codes(name, dtype, capability=(9, 0)):
     flat, tensors, table, pool = np.zeros(1, dtype), np.zeros(1, int), np.zeros((4, 1), int), np.zeros((1, 1), dtype)
     where = (flat, flat, tensors, table, time.load_hyper(numbers, 0), time.load_now(numbers, 0), pool)
     arguments = {"add": where, "average": (table, pool, pool), "move": where}
-    kernels = gpu_steps.kernels(r, dtype)._asdict().items()
+    kernels = cuda.kernels(r, dtype)._asdict().items()
     return {name: compiled(kernel, arguments[name], capability) for name, kernel in kernels if kernel}
 
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from ptx import CAPABILITIES, compiled
 
-from adamx import blocks, engine
-from adamx.arrays import prepare
-from adamx.problem import Task
+from adamx.engine import simulate as engine
+from adamx.engine.arrays import prepare
+from adamx.engine.cuda import task
+from adamx.problems import Task
 
 TIMES = (0, 10, 100, 76, 10)
 # Drawing the first weights takes CUDA's cos, which has a way for huge arguments, never taken here: up to 64 bytes of
@@ -31,8 +32,8 @@ def code(optimizer, problem, dtype="float32", capability=(9, 0), **options):
     """(Plan, Code) of the kernel for a rule on a task."""
     whole = next(engine.chunks(optimizer, problem, {"lr": 0.1}, 100, 10, dtype=dtype, **options))
     kind = (whole.rule, whole.dtype, whole.scheduled, whole.storage, whole.instruments)
-    layout, kernel = blocks.kernel_for(*kind)
-    plan = blocks.plan(problem, whole.rule, whole.dtype, whole.instruments)
+    layout, kernel = task.kernel_for(*kind)
+    plan = task.plan(problem, whole.rule, whole.dtype, whole.instruments)
     arrays = prepare(problem, whole, layout)
     work = np.empty((1, plan.capacity), np.int64), np.empty((1, plan.scratch), whole.dtype)
     return plan, compiled(kernel, (*arrays, *plan[1:4], *work, *TIMES), capability)
@@ -62,8 +63,8 @@ def test_pools_schedules_storage_and_instruments_compile(optimizer, options):
 
 
 def test_the_benchmark_fits_plain_shared_memory():
-    plan = blocks.plan(digits(), engine.optimizers.rule("adam"), "float32", ())
+    plan = task.plan(digits(), engine.optimizers.rule("adam"), "float32", ())
     assert plan.layers_shared and plan.shared_bytes <= 48 * 1024
     assert 128 % plan.capacity == 0
-    more = blocks.plan(digits(), engine.optimizers.rule("adam"), "float32", (), room=160 * 1024)
+    more = task.plan(digits(), engine.optimizers.rule("adam"), "float32", (), room=160 * 1024)
     assert more.run_shared and more.capacity == 128 and more.scratch == 0

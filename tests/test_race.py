@@ -10,15 +10,18 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from adamx import engine, race, sweep
-from adamx.analysis import film, surface
+from adamx.analysis import surface
 from adamx.analysis.curves import GapAxis
-from adamx.analysis.race import MOST, Race, Racer, Trails, filmstrip, images
 from adamx.analysis.surface import Surface
-from adamx.problem import problem
-from adamx.registry import InputError
+from adamx.engine import simulate as engine
+from adamx.inputs.errors import InputError
+from adamx.problems import problem
+from adamx.race import __main__ as race
+from adamx.race import film, run
+from adamx.race.pictures import MOST, Race, Racer, Trails, filmstrip, images
+from adamx.sweep import command
 
-PRESETS = sorted(path.stem for path in (sweep.CONF / "race").glob("*.yaml"))
+PRESETS = sorted(path.stem for path in (command.CONF / "race").glob("*.yaml"))
 RULE = """
 from typing import NamedTuple
 from adamx.optimizer import no_time as per_step
@@ -53,7 +56,7 @@ def expand(type_, monkeypatch):
 
     def expand(*arguments):
         seen = []
-        monkeypatch.setattr(race, "run", seen.extend)
+        monkeypatch.setattr(run, "run", seen.extend)
         code, _, said = type_(*arguments)
         assert code == 0, said
         return seen
@@ -142,7 +145,7 @@ def test_a_mistake_is_one_line_and_code_2_and_leaves_nothing(type_, tmp_path, ty
 
 def test_rmsprop_pops_where_eps_is_too_small(expand):
     """Claim 2: a 2-cycle |x| = lr/2 - eps/curvature stays along every coordinate with eps < lr curvature / 2."""
-    made = race.compute(expand("race=eps", "steps=1000"))
+    made = run.compute(expand("race=eps", "steps=1000"))
     eps, curvature = np.array([1e-8, 0.05, 0.1, 0.15, 0.25]), np.array([1, 2])
     expected = np.maximum(0.1 - eps[:, None] / curvature, 0)
     amplitude = np.array([np.abs(racer.path[-2:]).max(axis=0) for racer in made.racers])
@@ -157,7 +160,7 @@ def test_rmsprop_pops_where_eps_is_too_small(expand):
 def test_the_path_lies_on_the_surface(expand, typed):
     (launch,) = expand(*typed, "optimizer=momentum", "steps=20")
     its_problem = problem(launch.problem, launch.problem_args)
-    results, paths = race._simulate(launch, its_problem)
+    results, paths = run._simulate(launch, its_problem)
     assert paths.shape == (1, 21, its_problem.dim)
     seeds = {"seed": np.zeros(21)}
     heights = engine.simulate("momentum", its_problem, seeds, steps=1, x0=paths[0], instruments=launch.instruments)
@@ -167,12 +170,12 @@ def test_the_path_lies_on_the_surface(expand, typed):
 
 def test_sgd_sits_at_the_saddle(expand):
     """As conf/race/saddle.yaml says."""
-    made = race.compute(expand("race=saddle", "optimizer=sgd,momentum"))
+    made = run.compute(expand("race=saddle", "optimizer=sgd,momentum"))
     assert [racer.goal for racer in made.racers] == [349, 72]
     assert not len(made.surface.minimizers)
     console = Console(width=100)
     with console.capture() as capture:
-        console.print(race.table(made))
+        console.print(run.table(made))
     rows = capture.get().splitlines()
     assert [row.split()[0] for row in rows] == ["optimizer", "momentum", "sgd"]
     assert "72" in rows[1]
@@ -256,13 +259,13 @@ def test_the_film(tmp_path):
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 def test_mp4(tmp_path):
-    assert list(race.write(bowl(), tmp_path / "new" / "film", ["mp4"], 3, 20)) == [f"{tmp_path}/new/film.mp4"]
+    assert list(run.write(bowl(), tmp_path / "new" / "film", ["mp4"], 3, 20)) == [f"{tmp_path}/new/film.mp4"]
     assert (tmp_path / "new" / "film.mp4").read_bytes()[4:8] == b"ftyp"
 
 
 def test_without_ffmpeg_a_line_says_so(tmp_path, monkeypatch):
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    lines = list(race.write(bowl(), tmp_path / "film", ["png", "gif", "mp4"], 3, 20))
+    lines = list(run.write(bowl(), tmp_path / "film", ["png", "gif", "mp4"], 3, 20))
     assert lines[2] == f"{tmp_path}/film.mp4 was left out: it needs ffmpeg, which is not installed"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["film.gif", "film.png"]
 

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 import adamx
-from adamx.problem import problem
+from adamx.problems import problem
 
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
 

@@ -14,10 +14,12 @@ import pytest
 import sqlalchemy as sa
 from synthetic import product, synthetic
 
-from adamx import record, view, writer
-from adamx.children import children, logarithms, points, select
-from adamx.registry import InputError
-from adamx.results import Results
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import page as view
+from adamx.record import parent as record
+from adamx.record import writer
+from adamx.record.children import children, logarithms, points, select
 
 
 def test_rows_without_a_positional_driver(opened: record.Store, sweep: Results) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import adamx
-from adamx.problem import problem
+from adamx.problems import problem
 from adamx.regimes import REGIMES, Criteria, classify, tail_start
 
 

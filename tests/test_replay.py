@@ -12,13 +12,16 @@ import pytest
 from rich.console import Console
 from synthetic import product, synthetic
 
-from adamx import engine, machine, record, recorded, replay, store
-from adamx.children import digests
-from adamx.chunk import Chunk
-from adamx.launch import Launch
-from adamx.optimizer import rule
-from adamx.registry import InputError
-from adamx.tables import LAUNCHES
+from adamx import replay
+from adamx.engine import simulate as engine
+from adamx.engine.chunk import Chunk
+from adamx.engine.launch import Launch
+from adamx.inputs.errors import InputError
+from adamx.optimizers import rule
+from adamx.record import parent as record
+from adamx.record import provenance, readback, store
+from adamx.record.children import digests
+from adamx.record.tables import LAUNCHES
 
 MINE = """
 from typing import NamedTuple
@@ -84,9 +87,9 @@ def same(a, b):
 def test_results_come_back(there):
     parent, results = there
     assert not np.isfinite(results[1].loss).all()
-    for was, back in zip(results, recorded.results(parent), strict=True):
+    for was, back in zip(results, readback.results(parent), strict=True):
         same(was, back)
-    (fourth,) = recorded.read(f"{parent}:3").results
+    (fourth,) = readback.read(f"{parent}:3").results
     same(results[1].take(np.array([1])), fourth)
 
 
@@ -101,7 +104,7 @@ def test_results_of_every_kind_come_back(there):
     parts[1] = dataclasses.replace(parts[1], loss=parts[1].loss.astype(np.float32))
     sweep = record.start(store.open(), "kinds", {}, [])
     sweep.write(parts, [], "parent")
-    for was, back in zip(parts, recorded.results(sweep.run_id), strict=True):
+    for was, back in zip(parts, readback.results(sweep.run_id), strict=True):
         same(was, back)
         assert back.settings == was.settings and back.schedule == was.schedule
 
@@ -131,7 +134,7 @@ def test_says_how_far_off_a_curve_is(there, monkeypatch, capsys):
         return [result]
 
     tags = store.open().client.get_run(parent).data.tags
-    now = {name: tags[name] for name in machine.versions()}  # the sources may have been edited since the sweep ran
+    now = {name: tags[name] for name in provenance.versions()}  # the sources may have been edited since the sweep ran
     monkeypatch.setattr(replay, "versions", lambda: now)
     monkeypatch.setattr(replay, "run", nudged)
     assert replay.main([f"{parent}:1"]) == 1
@@ -146,12 +149,12 @@ def test_says_how_far_off_a_curve_is(there, monkeypatch, capsys):
 
 def test_what_a_gpu_recorded_is_replayed_without_one(there, monkeypatch):
     parent, _ = there
-    found = recorded.read(f"{parent}:1")
+    found = readback.read(f"{parent}:1")
     on_gpu = dataclasses.replace(found, results=[dataclasses.replace(r, backend="cuda") for r in found.results])
     assert [launch.backend for launch in on_gpu.launches] == ["auto"]
     assert replay.identical(on_gpu, replay.run(on_gpu.launches, Console(quiet=True))).all()
     on_gpu.parent.data.tags["gpu"] = "a card"
-    monkeypatch.setattr(replay, "versions", lambda: {k: v for k, v in machine.versions().items() if k != "gpu"})
+    monkeypatch.setattr(replay, "versions", lambda: {k: v for k, v in provenance.versions().items() if k != "gpu"})
     assert replay.differences(on_gpu)["gpu"] == ("a card", "none")
 
 
@@ -193,7 +196,7 @@ def test_every_precision_is_read_from_its_name(there, dtype):
         except InputError:
             continue
         name = Chunk(rule("adam"), {}, ("constant", {}), np.zeros(1), 1, 1, *wanted).precision
-        found = recorded.read(f"{there[0]}:2")
+        found = readback.read(f"{there[0]}:2")
         again = dataclasses.replace(found, results=[dataclasses.replace(found.results[0], dtype=name)]).launches[0]
         assert engine.precision(again.dtype, again.storage) == wanted, name
 

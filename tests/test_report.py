@@ -16,14 +16,14 @@ import pytest
 from synthetic import product, synthetic
 
 import adamx.report
-from adamx import record, recorded
-from adamx.analysis import report as page
-from adamx.analysis.content import content
-from adamx.analysis.packing import pack, rounded
-from adamx.analysis.places import ABOVE, LEVELS, LOST, loss_scale, markup
 from adamx.analysis.scales import Scale
 from adamx.analysis.theory import lines
+from adamx.record import parent, readback
 from adamx.regimes import REGIMES
+from adamx.report import page
+from adamx.report.content import content
+from adamx.report.packing import pack, rounded
+from adamx.report.places import ABOVE, LEVELS, LOST, loss_scale, markup
 
 LR, EPS = np.logspace(-4, 0, 9), np.logspace(-12, 0, 7)
 
@@ -331,7 +331,7 @@ def swept(tmp_path_factory):
     results = [grid(seed=range(2)), replace(lost(), problem="./mine.py")]
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        sweep = record.start(record.open(), "adam on digits_mlp", {"steps": 400}, [])
+        sweep = parent.start(parent.open(), "adam on digits_mlp", {"steps": 400}, [])
         sweep.write(results, ["lr", "eps", "seed"], "top", 3)
         sweep.finish()
     return folder, sweep.run_id, results
@@ -358,14 +358,14 @@ def test_every_figure_is_drawn_again_from_the_tables(inside, named, tmp_path, ca
 def test_figures_become_artifacts(inside):
     _, run_id, _ = inside
     assert adamx.report.main([run_id]) == 0
-    artifacts = {file.path for file in recorded.open().client.list_artifacts(run_id)}
+    artifacts = {file.path for file in readback.open().client.list_artifacts(run_id)}
     assert {"report.html", "table.parquet"} <= artifacts and sum(name.endswith(".png") for name in artifacts) == 4
 
 
 @pytest.mark.parametrize("typed", ["nothing", "CHILD", "PARENT:0"])
 def test_what_is_no_sweep_is_said_in_a_line(inside, typed, capsys):
     _, run_id, _ = inside
-    store = recorded.open()
+    store = readback.open()
     (child, *_) = store.client.search_runs([store.experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
     address = typed.replace("CHILD", child.info.run_id).replace("PARENT", run_id)
     assert adamx.report.main([address]) == 2
@@ -376,7 +376,7 @@ def test_what_is_no_sweep_is_said_in_a_line(inside, typed, capsys):
 def test_last_of_an_empty_store_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    record.open()
+    parent.open()
     assert adamx.report.main(["last"]) == 2
     assert "no sweep is recorded" in capsys.readouterr().err
 

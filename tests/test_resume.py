@@ -19,10 +19,14 @@ from serving import serving
 from synthetic import product, synthetic
 
 import adamx
-from adamx import cpu, engine, identity, journal, sweep
-from adamx.launch import build
-from adamx.problem import problem
-from adamx.registry import InputError
+from adamx.engine import simulate as engine
+from adamx.engine.cpu import backend
+from adamx.engine.launch import build
+from adamx.inputs.errors import InputError
+from adamx.problems import problem
+from adamx.record import identity
+from adamx.sweep import command as sweep
+from adamx.sweep import journal
 
 HERE = Path(__file__).parent
 KILLS = 50
@@ -107,7 +111,7 @@ def interrupted(monkeypatch):
         left[0] = chunks
 
     monkeypatch.setattr(engine, "stream", stream)
-    monkeypatch.setattr("adamx.cpu.chunk_runs", lambda *_: 64)
+    monkeypatch.setattr("adamx.engine.cpu.backend.chunk_runs", lambda *_: 64)
     return after
 
 
@@ -134,7 +138,7 @@ def test_a_lost_store_keeps_what_was_finished(type_, here, monkeypatch):
     def lost(*_):
         raise InputError("MLflow store 'x' was lost: gone")
 
-    monkeypatch.setattr("adamx.store.Store.write", lost)
+    monkeypatch.setattr("adamx.record.store.Store.write", lost)
     code, _, err = type_(*SMALL[:1], "steps=20")
     assert code == 2 and "was lost" in err and "resume=last goes on with it" in err
     monkeypatch.undo()
@@ -270,7 +274,7 @@ def test_a_journal_that_cannot_be_written_is_one_line(type_, here):
 
 def test_short_of_memory_chunks_are_halved(monkeypatch):
     whole = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 0.1, 50)}, 30)
-    real, sizes = cpu.run, []
+    real, sizes = backend.run, []
 
     def small(problem, chunk):
         sizes.append(len(chunk))
@@ -278,10 +282,10 @@ def test_short_of_memory_chunks_are_halved(monkeypatch):
             raise MemoryError
         return real(problem, chunk)
 
-    monkeypatch.setattr(cpu, "run", small)
+    monkeypatch.setattr(backend, "run", small)
     parts = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 0.1, 50)}, 30)
     assert np.array_equal(whole.loss, parts.loss) and max(sizes) == 50 and len(sizes) > 5
-    monkeypatch.setattr(cpu, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
+    monkeypatch.setattr(backend, "run", lambda *_: (_ for _ in ()).throw(MemoryError))
     with pytest.raises(InputError, match="one run of 30 steps does not fit the memory"):
         adamx.simulate("adam", "beale", {}, 30)
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from adamx import rng
+from adamx.portable import rng
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_optimizers import follow
 
-from adamx.optimizer import optimizers, rule
+from adamx.optimizers import optimizers, rule
 from adamx.portable import specialise
 
 ALL = optimizers()

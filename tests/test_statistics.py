@@ -9,8 +9,8 @@ from scipy import stats
 from synthetic import product
 
 from adamx.analysis.statistics import Interval, importance, interval, paired, shares
+from adamx.inputs.errors import InputError
 from adamx.regimes import REGIMES
-from adamx.registry import InputError
 
 
 def holds(found: Interval, truth: float) -> bool:

@@ -12,12 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plain import SHAPES, Lent, Plain, assert_agree, copies, draws
 
-from adamx import cpu_steps
-from adamx.optimizer import optimizers, rule
+from adamx.engine.stepper import cpu
+from adamx.engine.stepper.stepper import Stepper
+from adamx.engine.stepper.tiles import TILE
+from adamx.inputs.errors import InputError
+from adamx.optimizers import optimizers, rule
 from adamx.portable import specialise
-from adamx.registry import InputError
-from adamx.steps import Stepper
-from adamx.tiles import TILE
 
 
 @pytest.mark.parametrize("name", optimizers())
@@ -234,7 +234,7 @@ def test_gradients_that_share_memory_with_params_are_refused():
 
 @pytest.mark.parametrize(("name", "kernel"), [("adam", "move"), ("ademamix", "move"), ("stable_adamw", "add")])
 def test_loops_over_elements_are_vectorised_and_have_no_float64(name, kernel, monkeypatch):
-    compiled = getattr(cpu_steps.kernels(rule(name), "float32"), kernel)
+    compiled = getattr(cpu.kernels(rule(name), "float32"), kernel)
     fresh = numba.njit(parallel=True, error_model="numpy")(compiled.py_func)  # code from the cache cannot be inspected
     stepper = Stepper(name, np.zeros(3, "float32"))
     monkeypatch.setattr(stepper._launcher, "kernels", stepper._launcher.kernels._replace(**{kernel: fresh}))

@@ -25,10 +25,11 @@ from mlflow.entities import Run
 from mlflow.tracking import MlflowClient
 from serving import serving
 
-from adamx import record, store, writer
-from adamx.children import Child, children
-from adamx.registry import InputError
-from adamx.results import Results
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import parent as record
+from adamx.record import store, writer
+from adamx.record.children import Child, children
 
 OLD = Path(__file__).with_name("data") / "mlflow_3.13.db.gz"
 SWEPT = ["lr", "eps", "seed"]

@@ -9,12 +9,12 @@ import pytest
 import yaml
 from mlflow import MlflowClient
 
-from adamx import reproduce
 from adamx.analysis.style import png, styled
-from adamx.precision import rounded
-from adamx.registry import load
-from adamx.study import FOLDER, Check, studies, study
-from adamx.sweep import CONF
+from adamx.inputs.files import load
+from adamx.portable.precision import rounded
+from adamx.reproduce import FOLDER, Check, studies, study
+from adamx.reproduce import __main__ as reproduce
+from adamx.sweep.command import CONF
 
 QUICK = [each.name for each in studies() if each.quick]
 FINDINGS = {  # what does not hold: the claim, not the code
@@ -79,7 +79,7 @@ def test_lists(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in ("rmsprop_pops", "first_spike"))
     assert reproduce.main(["--markdown"]) == 0
-    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    readme = Path(__file__).parents[1].joinpath("experiments/studies/README.md").read_text()
     table = re.search(r"<!-- studies -->\n(.*?)<!-- /studies -->", readme, re.DOTALL)[1]
     assert table == capsys.readouterr().out, "python -m adamx.reproduce --markdown makes it"
 

@@ -12,11 +12,13 @@ import pytest
 import yaml
 from synthetic import synthetic
 
-from adamx import engine, sweep
-from adamx.launch import swept
-from adamx.optimizer import optimizers, rule
-from adamx.problem import problem
+from adamx.engine import simulate as engine
+from adamx.engine.launch import swept
+from adamx.optimizers import optimizers, rule
+from adamx.problems import problem
 from adamx.schedules import Schedule
+from adamx.sweep import command as sweep
+from adamx.sweep import run
 
 MINE = """
 from typing import NamedTuple
@@ -58,7 +60,7 @@ def expand(type_, monkeypatch):
 
     def expand(*arguments):
         seen = []
-        monkeypatch.setattr(sweep, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
+        monkeypatch.setattr(run, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
         code, _, said = type_(*arguments)
         assert code == 0, said
         return seen
@@ -300,7 +302,7 @@ def test_a_bug_keeps_its_traceback(type_, monkeypatch):
     def bug(*_):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(sweep, "run", bug)
+    monkeypatch.setattr(run, "run", bug)
     with pytest.raises(ValueError, match="a bug"):
         type_("problem=beale")
 

@@ -12,8 +12,8 @@ from rich.console import Console
 from synthetic import product, synthetic
 
 from adamx.analysis.summary import summary
-from adamx.progress import SweepProgress
-from adamx.results import Results
+from adamx.engine.results import Results
+from adamx.sweep.progress import SweepProgress
 
 RUNS = 10_000
 
@@ -43,7 +43,7 @@ def console(width: int, terminal: bool = True, environment: Mapping[str, str] | 
 @pytest.mark.parametrize("width", [40, 60, 80, 120])
 def test_progress_fits_its_window(width: int, chunk: Results, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(100))
-    monkeypatch.setattr("adamx.progress.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("adamx.sweep.progress.perf_counter", lambda: next(clock))
     work = Work()
     progress = SweepProgress([work], console(width))
 

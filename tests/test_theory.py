@@ -11,8 +11,8 @@ import pytest
 import adamx
 from adamx.analysis import theory
 from adamx.analysis.scales import Scale
-from adamx.optimizer import optimizers
-from adamx.problem import problem
+from adamx.optimizers import optimizers
+from adamx.problems import problem
 
 QUADRATIC = {"curvature": 1.0, "noise": 1e-12}
 NEAR = np.array([0.9, 0.97, 1.03, 1.1])  # of a threshold: below, below, above, above

@@ -8,13 +8,17 @@ import pytest
 from rich.console import Console
 from synthetic import product, synthetic
 
-from adamx import engine, knobs, record, store, why
 from adamx.analysis.theory import eps_threshold
-from adamx.analysis.why import Cause, figure, sentences, table, words
-from adamx.knobs import Change, Tried
-from adamx.launch import Launch
-from adamx.optimizer import optimizers, rule
+from adamx.engine import simulate as engine
+from adamx.engine.launch import Launch
+from adamx.optimizers import optimizers, rule
+from adamx.record import parent as record
+from adamx.record import store
 from adamx.regimes import REGIMES
+from adamx.why import __main__ as why
+from adamx.why import explain, knobs
+from adamx.why.cause import Cause, figure, sentences, table, words
+from adamx.why.knobs import Change, Tried
 
 
 def launch(optimizer="adam", **hyper):
@@ -145,7 +149,7 @@ def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("why")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        results = why.replay.run([launch(lr=0.1, eps=[1e-8, 1e-2])], Console(quiet=True))
+        results = explain.replay.run([launch(lr=0.1, eps=[1e-8, 1e-2])], Console(quiet=True))
         assert results[0].regime.tolist() == ["spiking", "converged"]
         opened = store.open()
         made = record.start(opened, "test", {}, [])
@@ -167,12 +171,12 @@ def there(sweep, monkeypatch):
 def test_a_spiking_run(there, capsys):
     """The eps that saves it is theory's, to the resolution of the values tried."""
     _, (spiking, _) = there
-    found = why.recorded.read(spiking)
-    cause = why.explain(found, ["eps", "bias_correction"], Console(quiet=True))
+    found = explain.recorded.read(spiking)
+    cause = explain.explain(found, ["eps", "bias_correction"], Console(quiet=True))
     (saved,) = cause.turning
     assert saved.change.knob == "eps" and saved.run.regime[0] == "converged"
     assert 1 <= saved.change.new / eps_threshold(0.1, 0.9, 1.0) <= 10 ** (1 / knobs.A_DECADE) * 1.05
-    assert not why.replay.identical(found, [saved.run]).any() and why.replay.identical(found, [cause.run]).all()
+    assert not explain.replay.identical(found, [saved.run]).any() and explain.replay.identical(found, [cause.run]).all()
 
     assert why.main([spiking, "eps", "bias_correction"]) == 0
     said = " ".join(capsys.readouterr().out.split())

@@ -6,7 +6,7 @@ import numpy as np
 
 from adamx.analysis.slices import settings, swept
 from adamx.analysis.statistics import Interval, importance, paired, shares
-from adamx.results import Results
+from adamx.engine.results import Results
 
 
 def certainty(results: Results) -> list[str]:

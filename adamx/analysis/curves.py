@@ -15,8 +15,8 @@ from numpy.typing import ArrayLike
 
 from adamx.analysis import COLORS
 from adamx.analysis.style import STYLE, heading, panels
+from adamx.engine.results import Results
 from adamx.regimes import REGIMES
-from adamx.results import Results
 
 ROUNDING = 1e-32  # of the gap at the start; lower values lie on the bottom of a log axis
 EXPLODED = 1e3  # times the gap at the start; higher values leave the top

@@ -21,8 +21,8 @@ from adamx.analysis.curves import curves, gap_axis
 from adamx.analysis.scales import SYMBOLS, Scale, short
 from adamx.analysis.slices import Slice, cut
 from adamx.analysis.style import STYLE, heading, panels
+from adamx.engine.results import Results
 from adamx.regimes import REGIMES
-from adamx.results import Results
 
 __all__ = ["curves", "regime_map"]
 

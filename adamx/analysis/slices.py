@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from adamx.analysis.scales import Scale, short
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError, unknown
 from adamx.regimes import REGIMES
-from adamx.registry import InputError, unknown
-from adamx.results import Results
 
 FAILING = ("spiking", "oscillating", "diverged")
 ACROSS = 4  # panels in a row, and along each of two panel axes

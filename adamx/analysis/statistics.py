@@ -24,8 +24,8 @@ import pandas as pd
 from scipy import stats
 
 from adamx.analysis.scales import short
+from adamx.inputs.errors import InputError, unknown
 from adamx.regimes import REGIMES
-from adamx.registry import InputError, unknown
 
 RESAMPLES = 2000
 LOST = 1e300  # stands for inf in medians and quantiles, where inf - inf has no value

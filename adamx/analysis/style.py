@@ -11,7 +11,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from adamx.results import Results
+from adamx.engine.results import Results
 
 # Okabe & Ito's colors, told apart with every kind of color blindness: curves that are not regimes.
 CYCLE = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")

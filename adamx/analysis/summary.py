@@ -16,8 +16,8 @@ from adamx.analysis import COLORS
 from adamx.analysis.certainty import certainty
 from adamx.analysis.scales import short
 from adamx.analysis.slices import FAILING, settings, swept
+from adamx.engine.results import Results
 from adamx.regimes import REGIMES
-from adamx.results import Results
 
 BEST = 5
 CONTRAST = 0.2  # two shares that differ by less are no finding

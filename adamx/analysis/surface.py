@@ -9,9 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 
-from adamx import engine
-from adamx.problem import Landscape, Problem
-from adamx.registry import InputError
+from adamx.engine.simulate import simulate
+from adamx.inputs.errors import InputError
+from adamx.problems import Landscape, Problem
 
 FINE = 221  # points along each side
 LEVELS = 17
@@ -87,7 +87,7 @@ def surface(
     def height(points: np.ndarray) -> np.ndarray:
         """(points,) losses at (points, coordinates)."""
         seeds = {"seed": np.zeros(len(points))}
-        return engine.simulate(optimizer, problem, seeds, steps=1, x0=points, instruments=shown).loss[0]
+        return simulate(optimizer, problem, seeds, steps=1, x0=points, instruments=shown).loss[0]
 
     shown = ("path",) if isinstance(problem, Landscape) else ()  # the racers' own kernel: nothing more to compile
     base, target, rest = problem.minimum, problem.criteria.target, np.empty(0)

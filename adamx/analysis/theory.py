@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx.analysis.scales import Scale, short
-from adamx.optimizer import rule
+from adamx.optimizers import rule
 
 COHEN = "Cohen et al. 2022, arXiv 2207.14484, as v -> 0"
 POLYAK = "Polyak 1964, USSR Comp. Math. 4(5); at the rate lr / eps where there is an eps"

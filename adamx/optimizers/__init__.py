@@ -1,0 +1,181 @@
+"""The contract of an update rule, and the ranges of hyperparameters.
+
+A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one coordinate:
+
+    Hyper     named tuple of hyperparameters with the source's defaults (a bool is a column of 0 and 1)
+    State     named tuple, one coordinate's state                             (may be absent: none)
+    Clock     named tuple, one run's state                                    (may be absent: none)
+    initial_state(h) -> State, initial_clock(h) -> Clock                      (may be absent: zeros, the defaults)
+    per_step(t, clock, h) -> clock, now     all that depends on time alone: once a step, not once a coordinate
+    update(x, g, state, h, now) -> x, state
+
+The two initial functions are called once, outside the kernel, and h may hold whole columns: arithmetic and NumPy.
+EPS says in words where epsilon stands; MATCHES names the optimizers of other libraries that the rule equals (tested).
+Both feed the catalogue, `python -m adamx.optimizers`.
+
+A rule that looks across coordinates (a trust ratio, clipping by RMS) has a second function before its update:
+
+    Pool      named tuple
+    pool(x, g, state, h, now) -> Pool       terms of one coordinate, averaged over its tensor (in a landscape: over
+                                            all coordinates) and handed to the update
+    update(x, g, state, h, now, mean) -> x, state
+
+A rule that divides by a root of its second moment can say so to the instruments (`adamx.instruments`):
+
+    preconditioner(state, h, clock) -> sqrt(v_hat), lr / (sqrt(v_hat) + eps)     after the update, where eps stands
+
+Nothing else knows the names of rules; a new file is picked up by the sweep and by every contract test.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adamx.inputs.errors import InputError, told, unknown
+from adamx.inputs.files import load, names
+from adamx.portable import portable
+from adamx.schedules import Schedule
+
+PACKAGE = "adamx.optimizers"
+
+
+class Nothing(NamedTuple):
+    """No state, or no clock."""
+
+
+@portable
+def no_time(t, clock, h):
+    """The `per_step` of a rule that does not depend on time."""
+    return clock, clock
+
+
+@dataclass(frozen=True)
+class Rule:
+    """An update rule as the engine sees it."""
+
+    name: str
+    Hyper: Any
+    State: Any
+    Clock: Any
+    initial_state: Callable[..., Any]
+    initial_clock: Callable[..., Any]
+    per_step: Callable[..., Any]
+    update: Callable[..., Any]
+    Pool: Any
+    pool: Callable[..., Any] | None
+    preconditioner: Callable[..., Any] | None
+    doc: str
+
+    @property
+    def defaults(self) -> dict[str, float | bool]:
+        """Hyperparameter names and default values."""
+        return dict(self.Hyper._field_defaults)
+
+
+def optimizers() -> tuple[str, ...]:
+    """The names of all rules."""
+    return names(PACKAGE)
+
+
+def rule(name: str) -> Rule:
+    """The rule of that name, or from the user's file at that path.
+
+    Raises:
+        InputError: there is none; the message has the nearest name.
+    """
+    module = load(PACKAGE, "optimizer", name)
+    with told("optimizer", name):
+        return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], module)
+
+
+@cache
+def _rule(name: str, module: Any) -> Rule:
+    for needed in ("Hyper", "update"):
+        if not hasattr(module, needed):
+            raise InputError(f"optimizer {name!r} has no `{needed}`: adamx/optimizers/sgd.py is the least example")
+    State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
+    rule = Rule(
+        name=name,
+        Hyper=module.Hyper,
+        State=State,
+        Clock=Clock,
+        initial_state=getattr(module, "initial_state", lambda h: State(*[0.0] * len(State._fields))),
+        initial_clock=getattr(module, "initial_clock", lambda h: Clock()),
+        per_step=getattr(module, "per_step", no_time),
+        update=module.update,
+        Pool=getattr(module, "Pool", Nothing),
+        pool=getattr(module, "pool", None),
+        preconditioner=getattr(module, "preconditioner", None),
+        doc=module.__doc__ or "",
+    )
+    _try(rule)
+    return rule
+
+
+def _try(rule: Rule) -> None:
+    """Take one step in plain Python: a mistake is said now and in its own words, not by the compiler."""
+    for function in (rule.per_step, rule.update, *([rule.pool] if rule.pool else [])):
+        if not getattr(function, "__portable__", False):
+            raise InputError(f"optimizer {rule.name!r}: {function.__name__} needs the decorator @portable")
+    h = rule.Hyper(**rule.defaults)
+    clock, now = rule.per_step(1.0, rule.initial_clock(h), h)
+    rule.Clock(*map(float, clock))
+    state = rule.initial_state(h)
+    mean = (rule.pool(1.0, 0.5, state, h, now),) if rule.pool else ()
+    x, state = rule.update(1.0, 0.5, state, h, now, *mean)
+    float(x)
+    rule.State(*map(float, state))
+
+
+def allowed_range(name: str, default: object) -> tuple[float, float, str]:
+    """Least value, bound and words for the range of a hyperparameter: [least, bound)."""
+    if isinstance(default, bool):
+        return 0.0, math.inf, "true or false"
+    if name == "lr":
+        return math.nextafter(0.0, 1.0), math.inf, "lr > 0"
+    if name.rstrip("123") == "beta" or name == "momentum":
+        return 0.0, 1.0, f"0 <= {name} < 1"
+    if name in ("nu1", "nu2", "eta_minus", "p"):
+        return 0.0, math.nextafter(1.0, 2.0), f"0 <= {name} <= 1"
+    if name == "eta_plus":
+        return 1.0, math.inf, f"{name} >= 1"
+    return 0.0, math.inf, f"{name} >= 0"
+
+
+def check(rule: Rule, hyper: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Columns of float64 for every hyperparameter of a rule and of its schedule, all of one length.
+
+    Args:
+        hyper: scalars or 1-d arrays of equal length, by name; what is missing has its default.
+    Raises:
+        InputError: an unknown name, a value out of range or not a number, unequal lengths.
+    """
+    defaults = {**rule.defaults, **Schedule._field_defaults}
+    for name in hyper:
+        if name not in defaults:
+            raise unknown(f"hyperparameter of {rule.name}", name, defaults)
+    columns = {}
+    for name, default in defaults.items():
+        typed = hyper.get(name, default)
+        try:
+            values = np.atleast_1d(np.asarray(typed, dtype=np.float64))
+        except (TypeError, ValueError, OverflowError):
+            raise InputError(f"{rule.name}.{name} is {typed!r}: not a number") from None
+        least, bound, words = allowed_range(name, default)
+        good = np.isin(values, (0.0, 1.0)) if isinstance(default, bool) else (values >= least) & (values < bound)
+        if values.ndim != 1 or not values.size:
+            raise InputError(f"{rule.name}.{name} has shape {values.shape}: a scalar or a 1-d array is needed")
+        if not good.all():
+            raise InputError(f"{rule.name}.{name} is {values[~good][0]:g}: {words} is needed")
+        columns[name] = values
+    lengths = {name: len(values) for name, values in columns.items() if len(values) > 1}
+    if len(set(lengths.values())) > 1:
+        raise InputError(f"hyperparameter arrays have different lengths: {lengths}; adamx.grid makes the product")
+    runs = max(lengths.values(), default=1)
+    return {name: np.ascontiguousarray(np.broadcast_to(values, runs)) for name, values in columns.items()}

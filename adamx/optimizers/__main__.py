@@ -16,8 +16,9 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from adamx.optimizer import PACKAGE, Rule, allowed_range, optimizers, rule
-from adamx.registry import InputError, load
+from adamx.inputs.errors import InputError
+from adamx.inputs.files import load
+from adamx.optimizers import PACKAGE, Rule, allowed_range, optimizers, rule
 
 HEADER = ("optimizer", "fields and defaults", "eps", "source", "matches")
 

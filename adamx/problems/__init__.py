@@ -1,0 +1,268 @@
+"""The contract of a problem: a landscape of a few coordinates, or a task with data.
+
+A landscape is one file, in `adamx/problems/` or the user's own, plain Python on scalars:
+
+    Params    named tuple of the function's constants with defaults           (may be absent: none)
+    start     the starting point, one number a coordinate                     minimum   the known least value
+    value_and_grad(x, p) -> f, (df/dx_0, df/dx_1, ...)                        x a tuple, p the Params
+
+or, for a sum of equal terms in any number of coordinates, with `start` and `minimum` of one coordinate,
+
+    term(x, p) -> f, df/dx           each field of Params may then be a list, one number a coordinate
+
+`target` is the gap above the minimum that counts as reached (1e-6 where absent); `minimizers` the known points of
+least value (for a term: of one coordinate), or a function of the Params; `bounds`, (low, high), an interval that
+every coordinate is projected on after each step. A function with a third argument, value_and_grad(x, p, t), is
+another one at every step t = 1, 2, ... (online learning). All landscapes take `noise`, the standard deviation of
+normal noise added to each gradient coordinate, and `x0`.
+
+A task is a file with `build(...) -> Task`; its arguments are the problem's settings.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from adamx.inputs.errors import InputError, raised, told, unknown, whole
+from adamx.inputs.files import load, names
+from adamx.optimizers import Nothing
+from adamx.regimes import Criteria
+
+PACKAGE = "adamx.problems"
+LOSSES = ("softmax", "logistic", "squares")
+
+
+@dataclass(frozen=True)
+class Landscape:
+    """A function of `dim` coordinates as the engine sees it. `params` is (fields, dim or 1).
+
+    `settings` are all of the problem's settings, `setup` those that are not its defaults.
+    """
+
+    name: str
+    settings: Mapping[str, Any]
+    setup: Mapping[str, Any]
+    start: np.ndarray
+    minimum: float
+    Params: Any
+    params: np.ndarray
+    function: Callable[..., Any]
+    separable: bool
+    noise: float
+    criteria: Criteria
+    minimizers: np.ndarray
+    bounds: tuple[float, float] | None
+
+    @property
+    def dim(self) -> int:
+        return len(self.start)
+
+    @property
+    def online(self) -> bool:
+        """Whether the function is another one at every step."""
+        return len(inspect.signature(self.function).parameters) == 3
+
+
+@dataclass(frozen=True)
+class Task:
+    """A model on data: fully connected layers (none hidden: a linear model) under one of `LOSSES`.
+
+    Attributes:
+        x, y: (rows, features) float64 and (rows,) targets: classes 0..k-1, or numbers for "squares".
+        val_x, val_y: the held-out rows.
+        widths: units of every layer from the features to the outputs.
+        batch: rows of a minibatch, drawn with replacement; 0 means all rows every step.
+    """
+
+    x: np.ndarray
+    y: np.ndarray
+    val_x: np.ndarray
+    val_y: np.ndarray
+    widths: tuple[int, ...]
+    loss: str
+    batch: int
+    target: float
+    name: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    minimum: float = 0.0
+
+    @property
+    def dim(self) -> int:
+        """The number of parameters: every layer's weights (inputs, outputs), then its biases."""
+        return sum((a + 1) * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+
+    @property
+    def criteria(self) -> Criteria:
+        """A minibatch loss is smoothed over 16 steps, and only spikes above 1 % of the first loss are visible."""
+        usual = Criteria(self.target, spike_floor=1e-9)
+        if self.batch:
+            usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
+        return usual._replace(**self.thresholds)
+
+
+Problem = Landscape | Task
+
+
+def problems() -> tuple[str, ...]:
+    """The names of all problems."""
+    return names(PACKAGE)
+
+
+def problem(
+    name: str, args: Mapping[str, Any] | None = None, thresholds: Mapping[str, float | None] | None = None
+) -> Problem:
+    """The problem of that name, or from the user's file at that path, with the given settings.
+
+    Args:
+        thresholds: fields of `regimes.Criteria` (but for target, a setting) that are not the problem's own; None leaves
+            one as it is.
+    Raises:
+        InputError: no such problem or setting, or a value that cannot be used.
+    """
+    module = load(PACKAGE, "problem", name)
+    given, own = dict(args or {}), _thresholds(thresholds or {})
+    with told("problem", name):
+        if hasattr(module, "build"):
+            return replace(_task(name, module, given), thresholds=own)
+        made = _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
+        return replace(made, criteria=made.criteria._replace(**own))
+
+
+def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:
+    """Those that were given, as numbers."""
+    allowed, found = Criteria._fields[1:], {}
+    for key, value in typed.items():
+        if key not in allowed:
+            raise unknown("regimes", key, allowed)
+        if value is not None:
+            (number, *more) = _numbers(f"regimes.{key}", value)
+            if more or number < 0 or (key == "keep" and number >= 1):
+                raise InputError(f"regimes.{key} is {value!r}: a number >= 0{' and < 1' * (key == 'keep')} is needed")
+            found[key] = float(number)
+    return found
+
+
+def settings(name: str) -> dict[str, Any]:
+    """The settings of a problem with their defaults."""
+    module = load(PACKAGE, "problem", name)
+    if hasattr(module, "build"):
+        return {k: p.default for k, p in inspect.signature(module.build).parameters.items()}
+    return _landscape_settings(name, module)
+
+
+def _landscape_settings(name: str, module: Any) -> dict[str, Any]:
+    if not (hasattr(module, "value_and_grad") or hasattr(module, "term")) or not hasattr(module, "start"):
+        raise InputError(f"problem {name!r} needs `start` and `value_and_grad(x, p)`, `term(x, p)` or `build(...)`")
+    params = dict(getattr(module, "Params", Nothing)._field_defaults)
+    return {**params, "x0": module.start, "noise": 0.0, "target": getattr(module, "target", 1e-6)}
+
+
+def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
+    values = _landscape_settings(name, module)
+    separable = hasattr(module, "term")
+    for key in given:
+        if key not in values:
+            raise unknown(f"setting of problem {name}", key, values)
+    values.update(given)
+    numbers = {key: _numbers(f"{name}.{key}", value) for key, value in values.items()}
+    for key in ("noise", "target"):
+        if len(numbers[key]) != 1 or numbers[key][0] < 0:
+            raise InputError(f"problem {name}.{key} is {values[key]!r}: one number >= 0 is needed")
+    Params = getattr(module, "Params", Nothing)
+    fields = {key: numbers[key] for key in Params._fields}
+    start = numbers["x0"]
+    lengths = {key: len(v) for key, v in {**fields, "x0": start}.items() if len(v) > 1}
+    if separable:
+        dim = max(lengths.values(), default=1)
+        if set(lengths.values()) - {dim}:
+            raise InputError(f"problem {name}: lists of different lengths: {lengths}")
+        start = np.broadcast_to(start, dim)
+    else:
+        dim = len(start)
+        long = [key for key in fields if key in lengths]
+        if long or dim != len(_numbers("start", module.start)):
+            raise InputError(
+                f"problem {name} has {len(module.start)} coordinates; got {long or 'x0'} of another length"
+            )
+    width = dim if separable else 1
+    params = np.array([np.broadcast_to(v, width) for v in fields.values()]).reshape(len(fields), width)
+    function = module.term if separable else module.value_and_grad
+    constants = Params(*map(float, params[:, 0]))
+    _try(name, function, start, constants, separable)
+    return Landscape(
+        name=name,
+        settings=values,
+        setup=_changed(values, _landscape_settings(name, module)),
+        start=np.array(start),
+        minimum=float(getattr(module, "minimum", 0.0)) * (dim if separable else 1),
+        Params=Params,
+        params=params,
+        function=function,
+        separable=separable,
+        noise=float(numbers["noise"][0]),
+        criteria=Criteria(float(numbers["target"][0])),
+        minimizers=_minimizers(module, constants, separable, dim),
+        bounds=getattr(module, "bounds", None),
+    )
+
+
+def _minimizers(module: Any, p: Any, separable: bool, dim: int) -> np.ndarray:
+    """(points, coordinates) the known points of least value; a term's are of each coordinate."""
+    points = getattr(module, "minimizers", ())
+    points = points(p) if callable(points) else points
+    return np.array([np.broadcast_to(p, dim) for p in points] if separable else points, float).reshape(len(points), dim)
+
+
+def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any, separable: bool) -> None:
+    """Call a landscape once, in plain Python: a mistake is said now and in its own words, not by the compiler."""
+    if not getattr(function, "__portable__", False):
+        raise InputError(f"problem {name!r}: {function.__name__} needs the decorator @portable (adamx.portable)")
+    x = tuple(map(float, start))
+    time = (1.0,) * (len(inspect.signature(function).parameters) == 3)
+    try:
+        value, g = function(x[0] if separable else x, params, *time)
+        slopes = (g,) if separable else tuple(g)
+        numbers = [float(v) for v in (value, *slopes)]
+    except Exception as error:
+        raise raised(f"problem {name!r}", error, " at its start") from error
+    if len(numbers) != 1 + (1 if separable else len(x)):
+        raise InputError(f"problem {name!r} has {len(x)} coordinates in its start and {len(slopes)} in its gradient")
+    if not np.isfinite(numbers).all():
+        raise InputError(f"problem {name!r} is not finite at its start: value {numbers[0]}, gradient {numbers[1:]}")
+
+
+def _task(name: str, module: Any, given: dict[str, Any]) -> Task:
+    defaults = {k: p.default for k, p in inspect.signature(module.build).parameters.items()}
+    for key in given:
+        if key not in defaults:
+            raise unknown(f"setting of problem {name}", key, defaults)
+    values = {**defaults, **given}
+    return replace(module.build(**values), name=name, settings=values, setup=_changed(values, defaults))
+
+
+def _changed(values: Mapping[str, Any], defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """The settings that differ from their defaults; a list is the same as a tuple."""
+    return {k: v for k, v in values.items() if not np.array_equal(np.asarray(v), np.asarray(defaults[k]))}
+
+
+def _numbers(what: str, value: object) -> np.ndarray:
+    try:
+        array = np.atleast_1d(np.asarray(value, dtype=np.float64))
+    except (TypeError, ValueError, OverflowError):
+        raise InputError(f"problem {what} is {value!r}: a number or a list of numbers is needed") from None
+    if array.ndim != 1 or not array.size or not np.isfinite(array).all():
+        raise InputError(f"problem {what} is {value!r}: finite numbers are needed")
+    return array
+
+
+def layers(features: int, hidden: int | Sequence[int], outputs: int) -> tuple[int, ...]:
+    """Widths of all layers; `hidden` may be one number, a list, or empty."""
+    units = hidden if isinstance(hidden, Sequence) else [hidden]
+    return (features, *(whole("problem.hidden", h, 1) for h in units), outputs)

@@ -1,7 +1,8 @@
 """Logistic regression on scikit-learn's 569 breast tumours (Wolberg, Street & Mangasarian 1995, UCI)."""
 
-from adamx.datasets import bundled, task
-from adamx.problem import Task
+from adamx.inputs.datasets import bundled
+from adamx.problems import Task
+from adamx.problems._data import task
 
 
 def build(batch: int = 0, held_out: float = 0.2, target: float = 0.1) -> Task:

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from adamx.datasets import read, task
-from adamx.problem import LOSSES, Task
-from adamx.registry import InputError, unknown
+from adamx.inputs.datasets import read
+from adamx.inputs.errors import InputError, unknown
+from adamx.problems import LOSSES, Task
+from adamx.problems._data import task
 
 
 def build(

@@ -5,8 +5,9 @@ Linear by default, which makes the loss a quadratic; with problem.hidden=[32] a 
 
 from collections.abc import Sequence
 
-from adamx.datasets import bundled, task
-from adamx.problem import Task
+from adamx.inputs.datasets import bundled
+from adamx.problems import Task
+from adamx.problems._data import task
 
 
 def build(hidden: Sequence[int] = (), batch: int = 0, held_out: float = 0.2, target: float = 0.26) -> Task:

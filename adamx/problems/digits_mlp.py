@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from adamx.datasets import bundled, task
-from adamx.problem import Task
+from adamx.inputs.datasets import bundled
+from adamx.problems import Task
+from adamx.problems._data import task
 
 
 def build(hidden: Sequence[int] = (32,), batch: int = 128, held_out: float = 0.2, target: float = 0.1) -> Task:

@@ -1,7 +1,8 @@
 """Softmax regression on scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak 1998, UCI)."""
 
-from adamx.datasets import bundled, task
-from adamx.problem import Task
+from adamx.inputs.datasets import bundled
+from adamx.problems import Task
+from adamx.problems._data import task
 
 
 def build(batch: int = 128, held_out: float = 0.2, target: float = 0.1) -> Task:

@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, between, near
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "9"
 SOURCE = "Reddi, Kale & Kumar 2018, arXiv 1904.09237, Theorem 1"

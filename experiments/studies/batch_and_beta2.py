@@ -18,7 +18,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check
+from adamx.reproduce import Check
 
 CLAIMS = "16"
 SOURCE = "Marek et al. 2025, arXiv 2507.07101; second-hand but for its abstract"

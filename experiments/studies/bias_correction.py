@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 
 import adamx
 from adamx.analysis import theory
-from adamx.study import Check, near
+from adamx.reproduce import Check, near
 
 CLAIMS = "17"
 SOURCE = "Kingma & Ba 2014, arXiv 1412.6980, section 6.4 (there: a variational autoencoder); the first step is derived"

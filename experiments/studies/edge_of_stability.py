@@ -15,7 +15,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, near
+from adamx.reproduce import Check, near
 
 CLAIMS = "13"
 SOURCE = "Cohen et al. 2022, arXiv 2207.14484"

@@ -24,7 +24,7 @@ from matplotlib.figure import Figure
 
 import adamx
 from adamx.analysis import theory
-from adamx.study import Check, between, near
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "1"
 SOURCE = "derived, from the threshold of Cohen et al. 2022, arXiv 2207.14484, as v → 0; cf. Bock & Weiß 2019"

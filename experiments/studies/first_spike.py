@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, between, near
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "8"
 SOURCE = "Bai et al. 2025, arXiv 2506.04805 (second-hand)"

@@ -23,10 +23,10 @@ from matplotlib.patches import Patch
 
 import adamx
 from adamx.analysis import COLORS
-from adamx.axes import axis
-from adamx.precision import rounded
+from adamx.inputs.axes import axis
+from adamx.portable.precision import rounded
 from adamx.regimes import REGIMES
-from adamx.study import FOLDER, Check, near
+from adamx.reproduce import FOLDER, Check, near
 
 CLAIMS = "12"
 SOURCE = "pytorch #8860 and #147437, optax #1754 (NaN); derived (v in 16 bits)"

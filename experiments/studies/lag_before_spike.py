@@ -14,7 +14,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, between
+from adamx.reproduce import Check, between
 
 CLAIMS = "14"
 SOURCE = "Wortsman et al. 2023, arXiv 2304.13013, there for single layers of large vision models"

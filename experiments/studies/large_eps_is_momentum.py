@@ -18,7 +18,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import FOLDER, Check, between, near
+from adamx.reproduce import FOLDER, Check, between, near
 
 CLAIMS = "10"
 SOURCE = "Choi et al. 2019, arXiv 1910.05446; the figures second-hand"

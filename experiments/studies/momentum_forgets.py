@@ -18,7 +18,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, between, near
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "3"
 SOURCE = "course notes; derived"

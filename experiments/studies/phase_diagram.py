@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullFormatter, StrMethodFormatter
 
 import adamx
-from adamx.study import Check, between, near
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "6"
 SOURCE = "Tang, Chen & Liu 2026, arXiv 2609.18314; the maps along ε are new"

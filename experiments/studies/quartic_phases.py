@@ -28,8 +28,8 @@ from matplotlib.patches import Patch
 
 import adamx
 from adamx.analysis import COLORS, theory
-from adamx.problem import problem
-from adamx.study import Check, between, near
+from adamx.problems import problem
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "7"
 SOURCE = (

@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.analysis.race import PALETTE
 from adamx.analysis.surface import surface
-from adamx.problem import problem
-from adamx.study import Check, near
+from adamx.problems import problem
+from adamx.race.pictures import PALETTE
+from adamx.reproduce import Check, near
 
 CLAIMS = "5"
 SOURCE = "Radford's animations, 2014 (no constants: our own); course notes"

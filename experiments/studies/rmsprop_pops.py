@@ -17,7 +17,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, between, near
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "2"
 SOURCE = "derived; the course lesson that ε too small makes RMSprop pop when it has converged"

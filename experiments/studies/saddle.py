@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.study import Check, near
+from adamx.reproduce import Check, near
 
 CLAIMS = "4"
 SOURCE = (

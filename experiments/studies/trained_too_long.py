@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 
 import adamx
 from adamx.analysis import theory
-from adamx.problem import problem
-from adamx.study import Check, between, near
+from adamx.problems import problem
+from adamx.reproduce import Check, between, near
 
 CLAIMS = "15"
 SOURCE = (

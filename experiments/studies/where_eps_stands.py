@@ -18,8 +18,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 import adamx
-from adamx.axes import axis
-from adamx.study import FOLDER, Check, between, near
+from adamx.inputs.axes import axis
+from adamx.reproduce import FOLDER, Check, between, near
 
 CLAIMS = "11"
 SOURCE = "derived; Yuan & Gao 2020, arXiv 2011.02150 (EAdam); Kingma & Ba 2014, section 2, and Keras' adam.py (ε̂)"

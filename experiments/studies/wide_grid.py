@@ -22,9 +22,9 @@ import adamx
 from adamx.analysis import COLORS
 from adamx.analysis.scales import SYMBOLS
 from adamx.analysis.statistics import importance, shares
-from adamx.axes import interval, sample
+from adamx.inputs.axes import interval, sample
 from adamx.regimes import REGIMES
-from adamx.study import Check, near
+from adamx.reproduce import Check, near
 
 CLAIMS = "18"
 SOURCE = "Metz et al. 2020, arXiv 2002.11887; the sampler as in its task_set/optimizers/adam.py"

@@ -1,0 +1,86 @@
+"""The CPU backend: launches the kernel of a chunk for a slice of steps at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import numba
+import numpy as np
+
+from adamx.engine.arrays import prepare, read
+from adamx.engine.chunk import Chunk
+from adamx.engine.cpu import landscape, task
+from adamx.engine.cpu.landscape import LANES
+from adamx.engine.kernels.landscape import kind_of
+from adamx.engine.kernels.layout import Layout
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError, whole
+from adamx.portable.cache import on_disk
+from adamx.problems import Landscape, Problem
+
+LAUNCH_SECONDS = 0.5  # between two looks at Ctrl-C and the progress bar
+FLOPS = 2e10  # a rough rate per thread; it sizes launches and never changes a result
+STEPS_PER_SECOND = 1e8
+
+
+def configure(settings: Mapping[str, Any]) -> str:
+    """Use `settings["threads"]` threads, or all cores where that is None; nothing needs to be said."""
+    threads = settings["threads"]
+    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
+    if threads is not None:
+        if whole("backend.threads", threads, 1) > most:
+            raise InputError(f"backend.threads is {threads}: there are {most}")
+        numba.set_num_threads(threads)
+    return ""
+
+
+def cost(problem: Problem, runs: int) -> float:
+    """Seconds that one step of `runs` runs takes, roughly."""
+    threads = numba.get_num_threads()
+    if isinstance(problem, Landscape):
+        return runs * max(problem.dim, 2) / (2 * STEPS_PER_SECOND * threads)
+    rows = problem.batch or len(problem.x)
+    return runs * (6 * problem.dim * rows + 1e4) / (FLOPS * threads)
+
+
+def at_once() -> int:
+    """How many chunks are computed at a time: all threads work on one."""
+    return 1
+
+
+def chunk_runs(problem: Problem, whole: Chunk) -> int:
+    """How many runs make a chunk of about one second, a multiple of what keeps all threads busy."""
+    grain = numba.get_num_threads() * (LANES if isinstance(problem, Landscape) else 8)
+    many = 2 * LAUNCH_SECONDS / (cost(problem, grain) * (whole.steps + 1))
+    return grain * int(np.clip(many, 1, 512))
+
+
+def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
+    if isinstance(problem, Landscape):
+        return landscape.kernel_for(kind_of(problem, chunk))
+    return task.kernel_for(chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+
+
+def compiled(problem: Problem, chunk: Chunk) -> bool:
+    """Whether the kernel for a chunk lies ready on the disk."""
+    return on_disk(_kernel(problem, chunk)[1])
+
+
+def run(problem: Problem, chunk: Chunk) -> Results:
+    """All runs of a chunk from start to end."""
+    layout, kernel = _kernel(problem, chunk)
+    arrays = prepare(problem, chunk, layout)
+    with nullcontext() if isinstance(problem, Landscape) else _one_thread_a_run():
+        for times in chunk.launches(int(LAUNCH_SECONDS / cost(problem, len(chunk))), LAUNCH_SECONDS):
+            kernel(*arrays, *times)
+    return read(problem, chunk, layout, arrays, "cpu")
+
+
+def _one_thread_a_run() -> AbstractContextManager[Any]:
+    """Runs share the threads, and the BLAS that they call takes none of its own."""
+    import scipy.linalg.cython_blas  # noqa: F401  that BLAS: loaded before its threads are limited
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="blas")

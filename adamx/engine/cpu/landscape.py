@@ -1,0 +1,96 @@
+"""The CPU kernel for landscapes: runs side by side in SIMD lanes.
+
+`LANES` runs make a block, a block is one iteration of a parallel loop, and within it every phase of a step is a loop
+over lanes on rows of one small scratch array, `a[row, lane]`. That the rows share an array and lie a constant distance
+apart is what lets the compiler prove that they do not overlap; that points and gradients are tuples with static indices
+is what keeps the loop free of memory it does not need. A lane's arithmetic does not depend on its neighbours, so a run
+is the same to the bit wherever it lands.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import numba
+import numpy as np
+
+from adamx.engine.kernels.landscape import Kind, lane
+from adamx.engine.kernels.layout import Layout
+from adamx.portable.cache import cached, digest
+
+LANES = 64
+
+
+@cache
+def kernel_for(kind: Kind) -> tuple[Layout, Any]:
+    """The layout of a run's column and the compiled kernel; constants of the landscape are run-time values."""
+    real: Any = np.dtype(kind.dtype).type
+    layout, dim = kind.layout, kind.dim
+    pace, advance, begin, watch, cross, show, load_criteria = lane(kind, layout)
+    scheduled, crossing, measured = kind.schedule is not None, "crossings" in kind.shown, bool(kind.curves)
+    TOTAL, MARKS, GAP = layout.total, layout.total_marks, layout.gap
+    lanes = np.uint64(LANES)
+
+    def kernel(
+        carry, marks, seeds, params, criteria, minimum, noise, minimizers, loss, final, out, t0, t1, steps, tail, every,
+    ):  # fmt: skip
+        runs = carry.shape[1]
+        for block in numba.prange((runs + LANES - 1) // LANES):
+            a = np.empty((TOTAL, LANES), real)
+            k = np.empty((MARKS, LANES), np.int32)
+            seed = np.empty(LANES, np.int64)
+            before = np.empty((dim, LANES), real)  # the point that a step started from, where instruments look
+            look = np.empty((4, dim), real)
+            matrix = np.empty((dim, dim), real)
+            first = block * LANES
+            for at in range(LANES):
+                run = min(first + at, runs - 1)
+                seed[at] = seeds[run]
+                for row in range(TOTAL):
+                    a[row, at] = carry[row, run]
+                for row in range(MARKS):
+                    k[row, at] = marks[row, run]
+            count = min(LANES, runs - first)
+            c = load_criteria(criteria, 0)
+            low, sigma = minimum[0], noise[0]
+            for t in range(t0, t1):
+                recorded = t % every == 0 or t == steps
+                if t == steps:
+                    for at in range(count):
+                        for i in range(dim):
+                            final[first + at, i] = a[i, at]
+                if scheduled:
+                    for at in range(lanes):
+                        pace(a, at, t, steps)
+                if crossing or (measured and recorded):
+                    for i in range(dim):
+                        for at in range(lanes):
+                            before[i, at] = a[i, at]
+                for at in range(lanes):
+                    advance(a, at, params, low, sigma, seed[at], t)
+                if t == 0:
+                    for at in range(lanes):
+                        begin(a, at, c)
+                in_tail = t >= tail
+                for at in range(lanes):
+                    watch(a, k, at, t, in_tail, c)
+                if crossing and t < steps:
+                    for at in range(lanes):
+                        cross(a, k, at, before, matrix, params, t, steps)
+                if recorded:
+                    record = (t + every - 1) // every
+                    for at in range(count):
+                        loss[record, first + at] = a[GAP, at] + low
+                        if measured:
+                            show(
+                                a, at, before, look, matrix, params, sigma, seed[at], minimizers, t, out, record,
+                                first + at,
+                            )  # fmt: skip
+            for at in range(count):
+                for row in range(TOTAL):
+                    carry[row, first + at] = a[row, at]
+                for row in range(MARKS):
+                    marks[row, first + at] = k[row, at]
+
+    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, kind.name, digest(kernel, kind.dtype))

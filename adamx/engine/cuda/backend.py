@@ -1,0 +1,138 @@
+"""The CUDA backend: a chunk's arrays go to a GPU, its kernel runs in launches of bounded time, results come back.
+
+A landscape's run is a thread (`landscape`), a task's a block of threads (`task`). Several chunks are computed at once,
+on streams of their own: the results of one travel while the next is computed, and GPUs share the runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import cuda
+
+from adamx.engine.arrays import FILLED, OF_RUNS, WRITTEN, prepare, read
+from adamx.engine.chunk import Chunk
+from adamx.engine.cuda import device, landscape, task
+from adamx.engine.kernels.landscape import Kind, kind_of
+from adamx.engine.kernels.layout import Layout
+from adamx.engine.results import Results
+from adamx.optimizers import Rule
+from adamx.portable.cache import on_disk
+from adamx.portable.precision import Storage
+from adamx.problems import Landscape, Problem
+
+LAUNCH_SECONDS = 0.25  # between two looks at Ctrl-C and the progress bar
+FIRST_STEPS = 16  # of the first launch, whose time sizes the next
+AHEAD = 2  # chunks on a GPU: one is computed, one comes back
+MEMORY = 0.8  # of the card's, for all chunks on it
+
+
+class Limits(NamedTuple):
+    """Of one kind of problem: runs that are not worth sharing, most runs of a chunk, most blocks of a launch."""
+
+    few: int
+    most: int
+    blocks: int
+
+
+THREADS = 128  # of a block, where a run is one
+LANDSCAPES = Limits(1 << 14, 1 << 20, 1 << 30)  # four runs for every thread that the largest card holds
+TASKS = Limits(1 << 9, 1 << 14, 1 << 12)  # more blocks than the largest card holds, each with its scratch memory
+
+device.check()
+
+
+def configure(settings: Mapping[str, Any]) -> str:
+    """Use the GPUs that `settings["devices"]` names; says which they are."""
+    device.use(settings["devices"])
+    return f"backend=cuda: {device.describe()}"
+
+
+def at_once() -> int:
+    """How many chunks are computed at a time."""
+    return 1 if device.SIMULATED else AHEAD * device.count()
+
+
+def chunk_runs(problem: Problem, whole: Chunk) -> int:
+    """How many runs make a chunk: a share for every GPU, as many as fit its memory."""
+    one = prepare(problem, whole.part(slice(0, 1)), _job(problem, whole).layout)._asdict()
+    size = sum(values.nbytes for name, values in one.items() if name in OF_RUNS)
+    limits = LANDSCAPES if isinstance(problem, Landscape) else TASKS
+    fit = min(MEMORY * device.memory()[1] / AHEAD / size, limits.most)
+    share = -(-len(whole) // at_once())
+    return max(1, min(int(fit), max(share, limits.few)))
+
+
+class Job(NamedTuple):
+    """A chunk's kernel, and its launch: blocks, their threads and bytes of shared memory; then more arguments, which
+    follow the arrays: an array of these is given by its shape and type."""
+
+    layout: Layout
+    kernel: Any
+    blocks: int
+    threads: int
+    shared_bytes: int
+    more: tuple[Any, ...]
+
+
+def _job(problem: Problem, chunk: Chunk) -> Job:
+    if isinstance(problem, Landscape):
+        return Job(*_of_landscape(kind_of(problem, chunk)), -(-len(chunk) // THREADS), THREADS, 0, ())
+    plan = task.plan(problem, chunk.rule, chunk.dtype, chunk.instruments)
+    kernel = _of_task(chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+    count = min(len(chunk), TASKS.blocks)
+    scratch = ((count, plan.capacity), np.int64), ((count, plan.scratch), chunk.dtype)
+    more = (plan.capacity, plan.layers_shared, plan.run_shared, *scratch)
+    return Job(*kernel, count, plan.threads, plan.shared_bytes, more)
+
+
+@cache
+def _of_landscape(kind: Kind) -> tuple[Layout, Any]:
+    layout, kernel = landscape.kernel_for(kind)
+    return layout, device.jit(kernel, kind.name, kind.dtype)
+
+
+@cache
+def _of_task(
+    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...]
+) -> tuple[Layout, Any]:
+    layout, kernel = task.kernel_for(rule, dtype, schedule, storage, shown)
+    return layout, device.jit(kernel, f"{rule.name}_task_{dtype}_{schedule}_{storage.params}", dtype)
+
+
+def compiled(problem: Problem, chunk: Chunk) -> bool:
+    """Whether the kernel for a chunk lies ready on the disk."""
+    return device.SIMULATED or on_disk(_job(problem, chunk).kernel)
+
+
+def run(problem: Problem, chunk: Chunk) -> Results:
+    """All runs of a chunk from start to end, on this thread's GPU and stream.
+
+    Raises:
+        MemoryError: they do not fit the card.
+        InputError: the GPU stopped; the message names the cause.
+    """
+    with device.explained(), device.mine():
+        job = _job(problem, chunk)
+        here, stream = prepare(problem, chunk, job.layout), device.stream()
+        there = [_send(name, value, stream) for name, value in here._asdict().items()]
+        more = [cuda.device_array(*v, stream=stream) if isinstance(v, tuple) else v for v in job.more]
+        for times in chunk.launches(FIRST_STEPS, LAUNCH_SECONDS):
+            device.launch(job.kernel, (job.blocks, job.threads, stream, job.shared_bytes), (*there, *more, *times))
+            stream.synchronize()
+        for name, array in zip(here._fields, there, strict=True):
+            if name in WRITTEN:
+                device.fetch(array, getattr(here, name))
+    return read(problem, chunk, job.layout, here, "cuda")
+
+
+def _send(name: str, value: Any, stream: Any) -> Any:
+    """A kernel's argument on the GPU."""
+    if not isinstance(value, np.ndarray):
+        return value
+    if name in FILLED:
+        return cuda.device_array(value.shape, value.dtype, stream=stream)
+    return cuda.to_device(value, stream=stream)

@@ -1,0 +1,241 @@
+"""Lane: what a run of a landscape does in one step, for kernels that hold runs as columns `a[row, lane]`.
+
+Every function works on one lane. The CPU keeps many lanes side by side and loops over them (`lanes`), a GPU thread has
+one of its own (`threads`). Rows and coordinates have static indices, unrolled when the functions are made: that is what
+lets a compiler vectorise over lanes, or keep a lane in registers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adamx import instruments, regimes
+from adamx.engine.chunk import Chunk
+from adamx.engine.kernels.layout import Layout, with_lr
+from adamx.engine.kernels.sharpness import of_landscape
+from adamx.instruments import Crossings, Seen
+from adamx.optimizers import Rule
+from adamx.portable import inlined, portable, precision, rng, specialise
+from adamx.portable.precision import Storage, keeper
+from adamx.portable.unroll import generate, rows
+from adamx.problems import Landscape
+from adamx.regimes import Criteria
+from adamx.schedules import SCHEDULES
+
+
+class Lane(NamedTuple):
+    """The phases of a step, in their order; `at` is the lane, t the step that counts from 0.
+
+    Whether there is a schedule, crossings or curves is known when a kernel is made: it leaves out what there is not.
+    """
+
+    pace: Any  # (a, at, t, steps): the schedule's factor of lr
+    advance: Any  # (a, at, params, low, noise, seed, t): loss and gradient, then the update
+    begin: Any  # (a, at, c): the figures at step 0
+    watch: Any  # (a, marks, at, t, in_tail, c): the running figures
+    cross: Any  # (a, marks, at, before, matrix, params, t, steps): the crossings of the sharpness over its limit
+    show: Any  # (a, at, before, look, matrix, params, noise, seed, minimizers, t, out, record, run): the instruments
+    load_criteria: Any
+
+
+def _evaluate(function: Any, Params: Any, dim: int, separable: bool, online: bool, dtype: str) -> Callable[..., Any]:
+    """f(a, l, params, t) -> value, gradient tuple at lane l's point."""
+    fn = specialise(function, dtype)
+    load_params, _, _ = rows(Params, 0)
+    lines, t = [], ", t" * online
+    if separable:
+        for i in range(dim):
+            j = f"{i} if params.shape[1] > 1 else 0"
+            lines.append(f"    f{i}, g{i} = fn(a[{i}, l], load(params, {j}){t})")
+        total = " + ".join(f"f{i}" for i in range(dim))
+    else:
+        xs = "".join(f"a[{i}, l], " for i in range(dim))
+        gs = ", ".join(f"g{i}" for i in range(dim))
+        lines.append(f"    total, ({gs},) = fn(({xs}), load(params, 0){t})")
+        total = "total"
+    gradient = "".join(f"g{i}, " for i in range(dim))
+    source = "def evaluate(a, l, params, t):\n" + "\n".join(lines) + f"\n    return {total}, ({gradient})\n"
+    return generate(source, fn=fn, load=load_params)
+
+
+def _moves(
+    rule: Rule, layout: Layout, dtype: str, storage: Storage, bounds: tuple[float, float] | None
+) -> Callable[..., Any]:
+    """f(a, l, g, h, now, seed, t): every coordinate's update, unrolled."""
+    fields = len(rule.State._fields)
+    lines, namespace = [], {"update": specialise(rule.update, dtype), "Pool": rule.Pool, "State": rule.State}
+    namespace["keep"] = keeper(storage.params, storage.rounding, precision.PARAMS)
+    namespace["keep_state"] = keeper(storage.state, storage.rounding, precision.STATE)
+    if bounds:
+        namespace |= {"low": np.dtype(dtype).type(bounds[0]), "high": np.dtype(dtype).type(bounds[1])}
+    for i, (load, store, _) in enumerate(layout.states):
+        namespace |= {f"load{i}": load, f"store{i}": store}
+    coordinates = range(layout.dim)
+    if rule.pool:
+        namespace |= {"pool": specialise(rule.pool, dtype), "share": np.dtype(dtype).type(1 / layout.dim)}
+        lines += [f"    p{i} = pool(a[{i}, l], g[{i}], load{i}(a, l), h, now)" for i in coordinates]
+        sums = (" + ".join(f"p{i}[{k}]" for i in coordinates) for k in range(len(rule.Pool._fields)))
+        lines.append(f"    mean = Pool({', '.join(f'({total}) * share' for total in sums)})")
+    for i in coordinates:
+        kept = "".join(f"keep_state(s{i}[{k}], seed, t, {k * layout.dim + i}), " for k in range(fields))
+        lines += [
+            f"    x{i} = a[{i}, l]",
+            f"    z{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now{', mean' * bool(rule.pool)})",
+            f"    y{i} = keep(z{i}, seed, t, {i})",
+            *[f"    y{i} = low if y{i} < low else (high if y{i} > high else y{i})"] * bool(bounds),
+            f"    store{i}(a, l, State({kept}))",
+            f"    a[{layout.moved + i}, l] = y{i} - x{i}",
+            f"    a[{i}, l] = y{i}",
+        ]
+    return generate("def moves(a, l, g, h, now, seed, t):\n" + "\n".join(lines) + "\n", **namespace)
+
+
+def _see(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
+    """f(a, l, clock, h) -> tuples (coordinates,) of lane l: sqrt(v_hat), the effective rates; zeros where unknown."""
+    scale = rule.preconditioner or portable(lambda state, h, clock: (h.lr * 0, h.lr * 0))
+    namespace: dict[str, Any] = {"scale": specialise(scale, dtype) if rule.preconditioner else scale}
+    namespace |= {f"load{i}": load for i, (load, _, _) in enumerate(layout.states)}
+    lines = [f"    root{i}, rate{i} = scale(load{i}(a, l), h, clock)" for i in range(layout.dim)]
+    roots, rates = ("".join(f"{name}{i}, " for i in range(layout.dim)) for name in ("root", "rate"))
+    source = "def see(a, l, clock, h):\n" + "\n".join(lines) + f"\n    return ({roots}), ({rates})\n"
+    return generate(source, **namespace)
+
+
+class Kind(NamedTuple):
+    """What picks a kernel; everything else about a run is a run-time value."""
+
+    rule: Rule
+    function: Any
+    Params: Any
+    dim: int
+    separable: bool
+    online: bool
+    noisy: bool
+    bounds: tuple[float, float] | None
+    dtype: str
+    schedule: str | None
+    storage: Storage
+    shown: tuple[str, ...]
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.rule, self.dim, self.schedule is not None)
+
+    @property
+    def curves(self) -> tuple[str, ...]:
+        """The instruments' curves."""
+        return instruments.curves(self.shown, self.dim)
+
+    @property
+    def name(self) -> str:
+        """Of the compiled file."""
+        module = self.function.__module__.rsplit(".", 1)[-1]
+        return f"{self.rule.name}_{module}_{self.dim}d_{self.dtype}_{self.schedule}_{self.storage.params}"
+
+
+def kind_of(p: Landscape, chunk: Chunk) -> Kind:
+    """The kind of kernel that a chunk on a landscape needs."""
+    landscape = (p.function, p.Params, p.dim, p.separable, p.online, p.noise > 0, p.bounds)
+    return Kind(chunk.rule, *landscape, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+
+
+def lane(kind: Kind, layout: Layout) -> Lane:
+    """The functions for one kind of kernel."""
+    rule, dim, dtype, shown = kind.rule, kind.dim, kind.dtype, kind.shown
+    real: Any = np.dtype(dtype).type
+    evaluate = _evaluate(kind.function, kind.Params, dim, kind.separable, kind.online, dtype)
+    moves = _moves(rule, layout, dtype, kind.storage, kind.bounds)
+    per_step = specialise(rule.per_step, dtype)
+    first, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
+    load_clock, store_clock = layout.load_clock, layout.store_clock
+    load_figures, store_figures = layout.load_figures, layout.store_figures
+    load_marks, store_marks = layout.load_marks, layout.store_marks
+    load_schedule, load_crossings = layout.load_schedule, layout.load_crossings
+    store_crossings = layout.store_crossings
+    factor = specialise(SCHEDULES[kind.schedule or "constant"], dtype)
+    GAP, SLOPE, FACTOR, OVER, MOVED = layout.gap, layout.slope, layout.factor, layout.over, layout.moved
+    one = real(1)
+    products = " + ".join(f"g[{i}] * a[{MOVED + i}, at]" for i in range(dim))
+    slope_of = generate(f"def slope_of(a, at, g):\n    return {products}\n")
+    hyper = layout.load_hyper
+    if kind.schedule is not None:
+        load_hyper, scaled = layout.load_hyper, with_lr(rule)
+
+        @portable
+        def hyper(a, at):
+            return scaled(load_hyper(a, at), a[FACTOR, at])
+
+    if kind.noisy:
+        draws = ", ".join(f"g[{i}] + noise * gaussian(*bits(seed, {rng.NOISE}, t, {i}))" for i in range(dim))
+        gaussian = specialise(rng.gaussian, dtype)
+        blur = generate(f"def blur(g, noise, seed, t):\n    return ({draws},)\n", gaussian=gaussian, bits=rng.bits)
+    else:
+
+        @portable
+        def blur(g, noise, seed, t):
+            return g
+
+    measure, sharp, SHARP = instruments.measure(shown, dim, dtype), "sharpness" in shown, len(kind.curves) - 1
+    limit_of, eps_of = instruments.limit_of(rule, dtype), instruments.eps_of(rule)
+    see = _see(rule, layout, dtype)
+    if sharp or "crossings" in shown:
+        sharpness = of_landscape(kind.function, kind.Params, dim, kind.separable, kind.online, dtype)
+    else:
+        sharpness = portable(lambda a, at, rate, params, t, m: rate[0])
+
+    @inlined
+    def pace(a, at, t, steps):
+        a[FACTOR, at] = factor(real(t + 1), real(steps), load_schedule(a, at))
+
+    @inlined
+    def advance(a, at, params, low, noise, seed, t):
+        value, g = evaluate(a, at, params, real(t + 1))
+        g = blur(g, noise, seed, t)
+        a[GAP, at] = value - low
+        a[SLOPE, at] = slope_of(a, at, g)
+        h = hyper(a, at)
+        clock, now = per_step(real(t + 1), load_clock(a, at), h)
+        store_clock(a, at, clock)
+        moves(a, at, g, h, now, seed, t)
+
+    @inlined
+    def begin(a, at, c):
+        store_figures(a, at, first(a[GAP, at], c))
+
+    @inlined
+    def watch(a, marks, at, t, in_tail, c):
+        f, m = track(t, a[GAP, at], a[SLOPE, at], in_tail, load_figures(a, at), load_marks(marks, at), c)
+        store_figures(a, at, f)
+        store_marks(marks, at, m)
+
+    @inlined
+    def cross(a, marks, at, before, matrix, params, t, steps):
+        h = hyper(a, at)
+        _, rates = see(a, at, load_clock(a, at), h)
+        over = sharpness(before, at, rates, params, real(t + 1), matrix) / (h.lr * limit_of(h))
+        x = load_crossings(marks, at)
+        up, late = (over >= one) & (a[OVER, at] < one), 2 * t >= steps
+        when = t if (up & (x.first_crossing_step < 0)) else x.first_crossing_step
+        store_crossings(marks, at, Crossings(x.crossings + up, x.late_crossings + (up & late), when))
+        a[OVER, at] = over
+
+    @inlined
+    def show(a, at, before, look, matrix, params, noise, seed, minimizers, t, out, record, run):
+        h = hyper(a, at)
+        _, g = evaluate(before, at, params, real(t + 1))
+        g = blur(g, noise, seed, t)
+        roots, rates = see(a, at, load_clock(a, at), h)
+        for i in range(dim):
+            look[0, i] = g[i]
+            look[1, i] = a[MOVED + i, at]
+            look[2, i] = roots[i]
+            look[3, i] = rates[i]
+        seen = Seen(before[:, at], look[0], look[1], look[2], look[3], minimizers, h.lr, eps_of(h), limit_of(h))
+        measure(seen, out, record, run)
+        if sharp:
+            out[SHARP, record, run] = sharpness(before, at, rates, params, real(t + 1), matrix) / h.lr
+
+    return Lane(pace, advance, begin, watch, cross, show, rows(Criteria, 0)[0])

@@ -1,0 +1,202 @@
+"""Training: one run of a task, written for a team of workers; and the CPU's kernel, in which a team is one thread."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from adamx import instruments, regimes
+from adamx.engine.kernels.layout import Layout, with_lr
+from adamx.engine.kernels.network import network
+from adamx.engine.kernels.sharpness import of_task
+from adamx.engine.kernels.team import Team
+from adamx.instruments import Seen
+from adamx.optimizers import Nothing, Rule
+from adamx.portable import portable, precision, specialise
+from adamx.portable.precision import Storage, keeper
+from adamx.portable.unroll import generate, rows
+from adamx.regimes import Criteria
+from adamx.schedules import SCHEDULES
+
+
+class Look(NamedTuple):
+    """Scratch for instruments, (parameters,) each: the point before a step, sqrt(v_hat) and the effective rates."""
+
+    before: Any
+    root: Any
+    rate: Any
+
+
+def _memory(rule: Rule) -> tuple[Any, Any]:
+    """load(memory, size, i) -> State and store(memory, size, i, state); memory is flat, `size` numbers a field."""
+    places = [f"memory[uint({k}) * size + i]" for k in range(len(rule.State._fields))]
+    load = generate(
+        f"def load(memory, size, i):\n    return State({', '.join(places)})\n", State=rule.State, uint=np.uint64
+    )
+    lines = "".join(f"    {place} = state[{k}]\n" for k, place in enumerate(places)) or "    pass\n"
+    return load, generate(f"def store(memory, size, i, state):\n{lines}", uint=np.uint64)
+
+
+def _mean(rule: Rule, dtype: str, team: Team) -> Any:
+    """f(x, g, memory, first, last, h, now): the Pool over a tensor, the parameters from first on and before last."""
+    if not rule.pool:
+        return portable(lambda x, g, memory, first, last, h, now: Nothing())
+    real: Any = np.dtype(dtype).type
+    fields = range(len(rule.Pool._fields))
+    lines = [
+        *[f"p{k} = zero" for k in fields],
+        "for i in share(first, last):",
+        "    terms = pool(x[i], g[i], load(memory, uint(len(x)), i), h, now)",
+        *[f"    p{k} += terms[{k}]" for k in fields],
+        f"return Pool({', '.join(f'total(p{k}) / real(last - first)' for k in fields)})",
+    ]
+    namespace = {"pool": specialise(rule.pool, dtype), "Pool": rule.Pool, "load": _memory(rule)[0], "real": real}
+    namespace |= {"share": team.share, "total": team.total, "zero": real(0), "uint": np.uint64}
+    return generate("def mean(x, g, memory, first, last, h, now):\n    " + "\n    ".join(lines) + "\n", **namespace)
+
+
+def _moves(rule: Rule, dtype: str, storage: Storage, team: Team) -> Any:
+    """f(x, g, memory, step, widths, h, now, seed, t): the update of all parameters; step becomes the move."""
+    share, mean_of = team.share, _mean(rule, dtype, team)
+    load, store = _memory(rule)
+    keep = keeper(storage.params, storage.rounding, precision.PARAMS)
+    keep_state = keeper(storage.state, storage.rounding, precision.STATE)
+    kept = "".join(f"keep_state(s[{k}], seed, t, {k} * size + i), " for k in range(len(rule.State._fields)))
+    state_kept = generate(
+        f"def state_kept(s, seed, t, size, i):\n    return State({kept})\n", keep_state=keep_state, State=rule.State
+    )
+    update = specialise(rule.update, dtype)
+    if not rule.pool:
+        alone = update
+        update = portable(lambda x, g, state, h, now, mean: alone(x, g, state, h, now))
+
+    @portable
+    def moves(x, g, memory, step, widths, h, now, seed, t):
+        size, first = np.uint64(len(x)), 0
+        for layer in range(len(widths) - 1):
+            a, b = widths[layer], widths[layer + 1]
+            for last in (first + a * b, first + (a + 1) * b):  # the weights, then the biases
+                mean = mean_of(x, g, memory, first, last, h, now)
+                for i in share(first, last):
+                    before = x[i]
+                    after, s = update(before, g[i], load(memory, size, i), h, now, mean)
+                    after = keep(after, seed, t, i)
+                    store(memory, size, i, state_kept(s, seed, t, len(x), i))
+                    step[i] = after - before
+                    x[i] = after
+                first = last
+
+    return moves
+
+
+def _see(rule: Rule, dtype: str, team: Team) -> Any:
+    """f(memory, clock, h, root, rate): root and rate become those of all parameters."""
+    if not rule.preconditioner:
+        return portable(lambda memory, clock, h, root, rate: None)
+    scale, share = specialise(rule.preconditioner, dtype), team.share
+    load, _ = _memory(rule)
+
+    @portable
+    def see(memory, clock, h, root, rate):
+        for i in share(0, len(root)):
+            root[i], rate[i] = scale(load(memory, np.uint64(len(root)), i), h, clock)
+
+    return see
+
+
+@cache
+def training(
+    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...], team: Team
+) -> tuple[Layout, Any]:
+    """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and `train`."""
+    real: Any = np.dtype(dtype).type
+    layout = Layout(rule, 0, schedule is not None)
+    start, walk = network(dtype, team)
+    share, first_worker, sync, dot = team.share, team.first, team.sync, team.dot
+    per_step = specialise(rule.per_step, dtype)
+    begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
+    move_all = _moves(rule, dtype, storage, team)
+    first_kept = keeper(storage.params, "nearest", precision.PARAMS)
+    load_clock, store_clock, load_hyper = layout.load_clock, layout.store_clock, layout.load_hyper
+    load_figures, store_figures = layout.load_figures, layout.store_figures
+    load_marks, store_marks = layout.load_marks, layout.store_marks
+    load_criteria, _, _ = rows(Criteria, 0)
+    load_schedule, scaled = layout.load_schedule, with_lr(rule)
+    factor = specialise(SCHEDULES[schedule or "constant"], dtype)
+    scheduled = schedule is not None
+    names = instruments.curves(shown, 0)
+    measure, measured = instruments.measure(shown, 0, dtype), bool(names)
+    see, limit_of, eps_of = _see(rule, dtype, team), instruments.limit_of(rule, dtype), instruments.eps_of(rule)
+    sharp, SHARP = "sharpness" in shown, len(names) - 1
+    sharpness = of_task(dtype, team)
+
+    @portable
+    def train(
+        run, carry, marks, seed, point, moved, memory, fresh, data, labels, val_data, val_labels, widths, kind, batch,
+        criteria, minimizers, curves, probe, out, g, capacity, scratch, look, spare, t0, t1, steps, tail, every,
+    ):  # fmt: skip
+        """Run number `run` from step t0 up to t1.
+
+        Its point, last move, state, gradient and probe are flat; what only one worker writes is read after a sync.
+        """
+        c = load_criteria(criteria, 0)
+        if t0 == 0 and fresh:
+            start(point, widths, seed)
+            for i in share(0, len(point)):
+                point[i] = first_kept(point[i], seed, 0, i)
+            sync()
+        for t in range(t0, t1):
+            recorded = t % every == 0 or t == steps
+            record = (t + every - 1) // every
+            gap = real(0)
+            for walk_of in range(3 if recorded else 1):  # the batch, which gives the gradient; all rows; the held-out
+                learn = walk_of == 0
+                value, right = walk(
+                    kind, point, widths, val_data if walk_of == 2 else data, val_labels if walk_of == 2 else labels,
+                    batch if learn else 0, seed, t, learn, capacity, scratch, g,
+                )  # fmt: skip
+                if learn:
+                    gap = value
+                elif first_worker():
+                    curves[2 * walk_of - 2, record, run], curves[2 * walk_of - 1, record, run] = value, right
+            slope = dot(g, moved)
+            if first_worker():
+                if t == 0:
+                    store_figures(carry, run, begin(gap, c))
+                f, m = track(t, gap, slope, t >= tail, load_figures(carry, run), load_marks(marks, run), c)
+                store_figures(carry, run, f)
+                store_marks(marks, run, m)
+            if t < steps or measured:
+                h = load_hyper(carry, run)
+                if scheduled:
+                    h = scaled(h, factor(real(t + 1), real(steps), load_schedule(carry, run)))
+                clock, now = per_step(real(t + 1), load_clock(carry, run), h)
+                if measured and recorded:
+                    for i in share(0, len(point)):
+                        look.before[i] = point[i]
+                    sync()
+                move_all(point, g, memory, moved, widths, h, now, seed, t)
+                sync()
+                if first_worker():
+                    store_clock(carry, run, clock)
+                if measured and recorded:
+                    see(memory, clock, h, look.root, look.rate)
+                    sync()
+                    if first_worker():
+                        seen = Seen(
+                            look.before, g, moved, look.root, look.rate, minimizers, h.lr, eps_of(h), limit_of(h)
+                        )
+                        measure(seen, out, record, run)
+                    if sharp:
+                        most = sharpness(
+                            kind, look.before, widths, look.rate, probe, seed, data, labels, capacity, scratch, spare
+                        )
+                        if first_worker():
+                            out[SHARP, record, run] = most / h.lr
+                if t == steps:  # that step was only looked at
+                    for i in share(0, len(point)):
+                        point[i] = look.before[i]
+
+    return layout, train

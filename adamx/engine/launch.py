@@ -1,0 +1,170 @@
+"""Launch: one optimizer on one problem with columns of hyperparameters, built from a configuration and its axes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from adamx import instruments
+from adamx.engine import simulate
+from adamx.engine.results import Results
+from adamx.inputs import axes
+from adamx.inputs.errors import InputError, whole
+from adamx.optimizers import rule
+from adamx.problems import Problem, problem
+
+Axes = Mapping[str, np.ndarray | axes.Interval]
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What one kernel computes: a run for each row of the columns.
+
+    Attributes:
+        optimizer, problem: names, or paths of the user's files.
+        problem_args: the problem's settings, as they were typed.
+        hyper: (runs,) float64 columns of all hyperparameters.
+        seeds: (runs,) int64; every setting runs with every seed.
+        steps, record_every: whole numbers >= 1.
+        dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
+            that numbers are kept in (as for `simulate.precision`).
+        instruments: what is shown besides the loss. regimes: thresholds that are not the problem's own.
+        config: the resolved configuration; a swept value stands there as it was typed.
+    """
+
+    optimizer: str
+    problem: str
+    problem_args: dict[str, Any]
+    hyper: dict[str, np.ndarray]
+    seeds: np.ndarray
+    steps: int
+    record_every: int
+    dtype: str
+    backend: str
+    schedule: str
+    storage: dict[str, str | None]
+    instruments: str | Sequence[str]
+    regimes: Mapping[str, float | None]
+    config: dict[str, Any]
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def __str__(self) -> str:
+        return f"{self.optimizer} on {self.problem}"
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """Of `simulate.stream`, but for the problem."""
+        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
+        return {**{name: getattr(self, name) for name in names}, "hyper": {**self.hyper, "seed": self.seeds}}
+
+    def made(self) -> Problem:
+        """Its problem.
+
+        Raises:
+            InputError: there is none of that name, or a setting or threshold that cannot be used.
+        """
+        return problem(self.problem, self.problem_args, self.regimes)
+
+    def check(self, problem: Problem) -> None:
+        """Raise InputError unless the instruments can look at this optimizer on this problem."""
+        instruments.check(self.instruments, rule(self.optimizer), problem)
+
+    def stream(self, problem: Problem, tick: Callable[[int], None] | None = None) -> Iterator[Results]:
+        """Finished chunks of runs, from the engine."""
+        return simulate.stream(problem=problem, tick=tick, **self.arguments)
+
+    def compiled(self, problem: Problem) -> bool:
+        """Whether the launch can begin without compiling."""
+        return simulate.compiled(problem, next(simulate.chunks(problem=problem, **self.arguments)), self.backend)
+
+
+def build(config: dict[str, Any], swept: Axes) -> Launch:
+    """The launch of a resolved configuration.
+
+    Args:
+        config: as `conf/sweep.yaml` composes it; a hyperparameter and `seed` may be an axis text or a list.
+        swept: points or intervals that replace values of the configuration: by hyperparameter name, and "seed".
+    Raises:
+        InputError: a value that cannot be used; the message names it.
+    """
+    kinds = ("optimizer", "problem", "backend")
+    for kind in kinds:
+        if not isinstance(config[kind], Mapping):
+            raise InputError(f"{kind} is {config[kind]!r}: a name is needed")
+    groups = {kind: dict(config[kind]) for kind in kinds}
+    names = {group: settings.pop("name", None) for group, settings in groups.items()}
+    for group, name in names.items():
+        if not isinstance(name, str):
+            raise InputError(f"{group}.name is {name!r}: a name is needed")
+    shape = (config["steps"], config["record_every"], config["dtype"])
+    simulate.check_shape(*shape, names["backend"], config["schedule"])
+    simulate.precision(config["dtype"], config["storage"])
+    _, hyper, seeds = simulate.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
+    return Launch(
+        **names,
+        problem_args=groups["problem"],
+        hyper=hyper,
+        seeds=seeds,
+        steps=config["steps"],
+        record_every=config["record_every"],
+        dtype=config["dtype"],
+        schedule=config["schedule"],
+        storage=config["storage"],
+        instruments=config["instruments"],
+        regimes=config.get("regimes", {}),
+        config=config,
+    )
+
+
+def _columns(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Columns of hyperparameters and "seed": seeds x drawn points x grid, the seed slowest.
+
+    A sweep that is stopped early has then the whole grid for its first seeds.
+    """
+    typed = {"seed": config["seed"], **typed}
+    intervals = {name: found for name, value in typed.items() if (found := axes.interval(value))}
+    if "seed" in intervals:
+        raise InputError("seed cannot be drawn from an interval: name the seeds, as in seed=range(0,10)")
+    seeds = simulate.check_seeds(axes.values("seed", typed.pop("seed")))
+    points = {n: axes.values(f"optimizer.{n}", value) for n, value in typed.items() if n not in intervals}
+    draws = _draws(config["samples"], intervals)
+    drawn = axes.sample(intervals, draws, config["sampler"], int(seeds[0]))
+    columns = axes.grid(seed=seeds, draw=np.arange(draws), **points)
+    draw = columns.pop("draw")
+    return {**columns, **{name: values[draw] for name, values in drawn.items()}}
+
+
+def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:
+    """How many points to draw; one, of nothing, where no axis is an interval."""
+    if samples is None and intervals:
+        raise InputError(f"optimizer.{next(iter(intervals))} is an interval: samples=N is needed, the points to draw")
+    if samples is not None and not intervals:
+        raise InputError(f"samples is {samples!r}, but no axis is an interval to draw from")
+    draws = 1 if samples is None else whole("samples", samples, 1)
+    if draws > axes.MOST_RUNS:
+        raise InputError(f"samples is {draws:,}: at most {axes.MOST_RUNS:,} runs in one sweep")
+    return draws
+
+
+def swept(launches: Sequence[Launch]) -> list[str]:
+    """The names of all that differs between runs: choices of kernel, settings of the problem, columns."""
+    choices = ("optimizer", "schedule", "problem", "dtype")
+    names = [key for key in choices if len({getattr(each, key) for each in launches}) > 1]
+    if "dtype" not in names and len({repr(each.storage) for each in launches}) > 1:
+        names.append("dtype")  # the name of the precision, as recorded, says the storage too
+    settings: dict[tuple[str, str], set[str]] = {}  # two problems differ in their settings without a sweep over them
+    for each in launches:
+        for key, value in each.problem_args.items():
+            settings.setdefault((each.problem, key), set()).add(repr(value))
+    names += dict.fromkeys(key for (_, key), values in settings.items() if len(values) > 1)
+    columns = [{**each.hyper, "seed": each.seeds} for each in launches]
+    for key in dict.fromkeys(key for column in columns for key in column):
+        values = [column[key] for column in columns if key in column]
+        if any((v != values[0][0]).any() for v in values):
+            names.append(key)
+    return names

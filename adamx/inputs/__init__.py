@@ -1,0 +1,1 @@
+"""What a person types: errors with the nearest name, the user's files, axes, data sets."""

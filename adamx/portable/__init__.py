@@ -1,0 +1,124 @@
+"""Write once: plain Python functions on scalars that every backend compiles into its kernels.
+
+A `portable` function stays ordinary Python (the oracle in tests) and is inlined by Numba's CPU and CUDA targets.
+
+Numbers take the type of the data. Numba reads `1 - beta1` with a float32 beta1 as float64 arithmetic, so
+`specialise(fn, "float32")` compiles a copy of fn in which every number literal, math constant and float global is a
+float32, and so are those of the portable functions that fn calls; float(n) converts to float32. Left alone are whole
+exponents (x**2), subscripts (x[0]), ranges and shifts (n >> 8). In a complex type, for derivatives by the complex
+step, math stands for cmath and abs changes the sign where the real part is negative.
+"""
+
+from __future__ import annotations
+
+import ast
+import cmath
+import inspect
+import math
+import textwrap
+from collections.abc import Callable, Iterator
+from functools import cache
+from types import CodeType, FunctionType
+from typing import Any, TypeVar
+
+import numpy as np
+from numba.extending import register_jitable
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def portable(fn: F) -> F:
+    """Mark a function on scalars and tuples as compilable by every backend; it stays plain Python."""
+    fn.__portable__ = True  # type: ignore[attr-defined]
+    return register_jitable(fn)
+
+
+def inlined(fn: F) -> F:
+    """Mark a portable function that is a loop's body: one left outside of its loop would not be vectorised."""
+    fn.__inlined__ = True  # type: ignore[attr-defined]
+    return register_jitable(forceinline=True)(fn)
+
+
+@portable
+def analytic_abs(z):
+    """|x| continued to complex numbers, so that its derivative by the complex step is the sign of x."""
+    return -z if z.real < 0 else z
+
+
+class _TypedNumbers(ast.NodeTransformer):
+    """Wrap number literals as `_real(literal)`."""
+
+    def visit_Constant(self, node: ast.Constant) -> ast.AST:
+        if type(node.value) not in (int, float):
+            return node
+        return ast.copy_location(ast.Call(ast.Name("_real", ast.Load()), [node], []), node)
+
+    def visit_Attribute(self, node: ast.Attribute) -> ast.AST:
+        if isinstance(node.value, ast.Name) and node.value.id == "math" and node.attr in ("pi", "e", "tau", "inf"):
+            return ast.copy_location(ast.Call(ast.Name("_real", ast.Load()), [node], []), node)
+        return self.generic_visit(node)
+
+    def visit_Subscript(self, node: ast.Subscript) -> ast.AST:
+        node.value = self.visit(node.value)
+        return node
+
+    def visit_Call(self, node: ast.Call) -> ast.AST:
+        if isinstance(node.func, ast.Name) and node.func.id == "range":
+            return node
+        if isinstance(node.func, ast.Name) and node.func.id == "float":
+            node.func.id = "_real"
+        return self.generic_visit(node)
+
+    def visit_BinOp(self, node: ast.BinOp) -> ast.AST:
+        if isinstance(node.op, (ast.LShift, ast.RShift)):
+            return node
+        node.left = self.visit(node.left)
+        exponent = node.right.operand if isinstance(node.right, ast.UnaryOp) else node.right
+        whole = isinstance(exponent, ast.Constant) and type(exponent.value) is int
+        if not (isinstance(node.op, ast.Pow) and whole):
+            node.right = self.visit(node.right)
+        return node
+
+
+@cache
+def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
+    """A copy of a portable function whose numbers are of `dtype`; float64 needs none and returns fn itself."""
+    if dtype == "float64":
+        return fn
+    real = np.dtype(dtype).type
+    source = textwrap.dedent(inspect.getsource(fn))
+    tree = ast.parse(source)
+    definition = tree.body[0]
+    assert isinstance(definition, ast.FunctionDef), f"{fn.__name__} must be a plain function"
+    definition.decorator_list = []
+    definition.args.defaults = [ast.Constant(None) for _ in definition.args.defaults]
+    definition.body = [_TypedNumbers().visit(s) for s in definition.body]
+    ast.fix_missing_locations(tree)
+    ast.increment_lineno(tree, fn.__code__.co_firstlineno - 1)
+    namespace: dict[str, Any] = {"__name__": fn.__module__, "_real": real}
+    complex_step = issubclass(real, np.complexfloating)
+    if complex_step:
+        namespace["abs"] = analytic_abs
+    for name, value in _reads(fn):
+        if complex_step and value is math:
+            value = cmath
+        elif getattr(value, "__portable__", False):
+            value = specialise(value, dtype)
+        elif type(value) is float:
+            value = real(value)
+        namespace[name] = value
+    exec(compile(tree, inspect.getfile(fn), "exec"), namespace)
+    return portable(namespace[fn.__name__])
+
+
+def _reads(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """The globals that a function reads."""
+
+    def names(code: CodeType) -> Iterator[str]:
+        yield from code.co_names
+        for const in code.co_consts:
+            if isinstance(const, CodeType):
+                yield from names(const)
+
+    assert isinstance(fn, FunctionType)
+    return ((n, fn.__globals__[n]) for n in names(fn.__code__) if n in fn.__globals__)

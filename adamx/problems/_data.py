@@ -1,0 +1,51 @@
+"""Tasks from raw data: a fixed shuffled split, features standardised by the training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from adamx.inputs.errors import InputError, whole
+from adamx.problems import Task, layers
+
+
+def task(
+    x: np.ndarray,
+    y: np.ndarray,
+    *,
+    hidden: int | Sequence[int],
+    loss: str,
+    batch: int,
+    held_out: float,
+    target: float,
+) -> Task:
+    """A Task from raw data: a fixed shuffled split, features standardised by the training rows.
+
+    Args:
+        hidden: units of the hidden layers, [] for a linear model.
+        loss: one of `problem.LOSSES`. Targets of "softmax" are classes 0..k-1, of "logistic" 0 and 1;
+            those of "squares" are standardised.
+        batch: rows of a minibatch, 0 for all rows every step.
+        held_out: share of rows kept for validation, in (0, 1).
+        target: the training loss that counts as reached.
+    """
+    if not (isinstance(held_out, float) and 0 < held_out < 1):
+        raise InputError(f"problem.held_out is {held_out!r}: a share between 0 and 1 is needed")
+    if not isinstance(target, (int, float)) or not target > 0:
+        raise InputError(f"problem.target is {target!r}: a loss > 0 is needed")
+    order = np.random.default_rng(0).permutation(len(x))
+    cut = max(1, round(held_out * len(x)))
+    val, train = order[:cut], order[cut:]
+    if whole("problem.batch", batch, 0) > len(train):
+        raise InputError(f"problem.batch is {batch}: at most the {len(train)} training rows, or 0 for all of them")
+    with np.errstate(over="ignore", invalid="ignore"):  # said in words below
+        mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
+        x = (x - mean) / np.where(spread > 0, spread, 1.0)
+        if loss == "squares":
+            y = (y - y[train].mean()) / (y[train].std() or 1.0)
+    if not (np.isfinite(x).all() and np.isfinite(y).all()):
+        raise InputError("the data's values are too large: their squares must be finite")
+    outputs = int(y.max()) + 1 if loss == "softmax" else 1
+    widths = layers(x.shape[1], hidden, outputs)
+    return Task(x[train], y[train], x[val], y[val], widths, loss, batch, float(target))

@@ -1,0 +1,309 @@
+"""Record: a sweep in MLflow. A parent run is the sweep, its children are the runs (see `adamx.record.children`).
+
+The parent has the resolved configuration, the command, the environment, counts per regime and the best run; and as
+artifacts config.yaml, the user's own files that it names, the figures, and every run whether it has a child or not, in
+table.parquet and curves.parquet (see `adamx.record.tables`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import shlex
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import mlflow.tracking.context.registry as context
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import yaml
+from mlflow.entities import Metric, Param, RunTag
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import page, tables
+from adamx.record.children import MODES, Selection, children, select, text
+from adamx.record.provenance import versions
+from adamx.record.store import Store, open
+from adamx.record.writer import Progress, environment
+from adamx.regimes import REGIMES
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["MODES", "Selection", "Store", "Sweep", "open", "resume", "select", "start"]
+
+NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or an experiment
+ABOUT = """\
+Sweeps by adamx: whole training runs of an optimizer, one for each point of a grid of lr, beta1, beta2, eps and seeds.
+
+A sweep is a parent run. Its description has the command that repeats it and a link that compares its runs; among its
+artifacts are the maps and the table of all runs. The runs are the children below it; to search among them:
+
+    metrics.eps < 1e-6 and tags.regime = 'spiking'
+
+To start another:
+
+    python -m adamx.sweep optimizer=adam problem=digits_mlp optimizer.lr=log:1e-4:1:9 optimizer.eps=1e-12,1e-8,1e-4
+"""
+LONGEST_TAG = 8000
+PROCESS = "process"  # the tag of a parent that says who writes it
+
+
+def start(
+    store: Store,
+    name: str,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    module: str = "adamx.sweep",
+    about: str = "",
+) -> Sweep:
+    """Begin the parent run of a sweep.
+
+    Args:
+        name: such as "adam on digits_mlp". config: resolved and nested, of plain containers. overrides: as typed.
+        module: what was called with them. about: the first words of the description, Markdown.
+    """
+    command = shlex.join(["python", "-m", module, *overrides])
+    note = _note(name, command, about)
+    common, now = context.resolve_tags(), _now()
+    tags = {
+        **common,
+        NOTE: note,
+        "overrides": " ".join(overrides),
+        "command": command,
+        PROCESS: _process(),
+        **versions(),
+    }
+    with store.explained():
+        client = store.client
+        if NOTE not in store.experiment.tags:
+            client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
+        run = client.create_run(
+            store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, name
+        )
+        run_id = run.info.run_id
+        client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
+        client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
+        for path, source in _sources(config).items():
+            client.log_text(run_id, source, path)
+    return Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
+
+
+def points(store: Store) -> set[str]:
+    """The identities of all runs that sweeps have recorded in the store's experiment, with a child or without."""
+    found: set[str] = set()
+    sweeps = store.client.search_runs([store.experiment.experiment_id], "tags.command LIKE 'python%'")
+    for run in sweeps:
+        if MLFLOW_PARENT_RUN_ID in run.data.tags:
+            continue
+        with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, KeyError):
+            table = store.client.download_artifacts(run.info.run_id, "table.parquet", folder)
+            found.update(pq.read_table(table, columns=["point"])["point"].to_pylist())
+    return found
+
+
+def bury(store: Store) -> None:
+    """Mark as KILLED the sweeps of this machine whose process has died without a word."""
+    alone = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{platform.node()} %'"
+    for run in store.client.search_runs([store.experiment.experiment_id], alone):
+        if not _lives(int(run.data.tags[PROCESS].split()[-1])):
+            store.client.set_terminated(run.info.run_id, "KILLED")
+
+
+def _process() -> str:
+    """This machine and process, as `bury` finds them."""
+    return f"{platform.node()} {os.getpid()}"
+
+
+def _lives(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        pass
+    return True
+
+
+def _note(name: str, command: str, about: str = "") -> str:
+    about = about or f"adamx sweep: {name}. Every run of the grid is a nested run."
+    return f"{about}\n\nReproduce with\n\n    {command}\n"
+
+
+def resume(store: Store, run_id: str) -> Sweep:
+    """Take up the parent run of a sweep that was interrupted; what was written of its children is taken back.
+
+    Raises:
+        InputError: the run is not in the store.
+    """
+    try:
+        run = store.client.get_run(run_id)
+    except MlflowException as error:
+        raise InputError(f"sweep {run_id} cannot be resumed: {error.message}") from None
+    store.client.update_run(run_id, "RUNNING")
+    store.client.set_tag(run_id, PROCESS, _process())
+    store.remove_children(run_id)
+    common = {**context.resolve_tags(), MLFLOW_PARENT_RUN_ID: run_id}
+    return Sweep(store, run_id, run.info.start_time, common, _note(run.info.run_name, run.data.tags["command"]))
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The parent run of a sweep, RUNNING until `finish`."""
+
+    store: Store
+    run_id: str
+    started: int  # milliseconds since 1970
+    tags: dict[str, str] = field(repr=False)  # of every child
+    note: str = field(repr=False)
+
+    def write(
+        self,
+        results: Sequence[Results],
+        swept: Sequence[str],
+        mode: str = "auto",
+        limit: int | None = None,
+        progress: Progress | None = None,
+    ) -> str:
+        """Write all runs of the sweep: the children, then the table, the curves and the parent's summary.
+
+        An interrupt loses children, never the table and the curves.
+
+        Args:
+            results: one for each optimizer, problem and dtype. swept: the names that differ between runs; they make
+                the children's names. mode, limit: see `select`. progress: called with (written, total) children.
+        Returns:
+            A sentence that says which runs are children.
+        """
+        keep, sentence = select(results, mode, limit)
+        kept = [r if len(runs) == len(r) else r.take(runs) for r, runs in zip(results, keep, strict=True)]
+        total, done, first, end = sum(map(len, keep)), 0, 0, _now()
+        run_ids = [np.full(len(r), None, dtype=object) for r in results]
+        try:
+            for r, runs, ids in zip(kept, keep, run_ids, strict=True):
+                rows = children(r, swept, self.tags)
+                report = partial(_offset, progress, done, total) if progress else None
+                ids[runs] = self.store.write(rows, self._ids(first + runs), self.started, end, report)
+                done, first = done + len(runs), first + len(ids)
+            self.store.analyze()
+        except KeyboardInterrupt:
+            self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children")
+            raise
+        with self.store.explained():
+            self._summary(results, run_ids, sentence, self._view([r for r in kept if len(r)], swept))
+        return sentence
+
+    def finish(
+        self,
+        status: str = "FINISHED",
+        figures: Iterable[tuple[str, Path | bytes | Figure]] = (),
+        metrics: Mapping[str, float] | None = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """End the parent run.
+
+        Args:
+            status: FINISHED, KILLED or FAILED. figures: (file name, a file, its bytes or a matplotlib Figure), kept as
+                artifacts. metrics: such as throughput.
+        """
+        with self.store.explained():
+            for name, figure in figures:
+                if isinstance(figure, bytes):
+                    self._artifact(name, figure)
+                elif isinstance(figure, Path):
+                    self._artifact(name, figure.read_bytes())
+                else:
+                    self.store.client.log_figure(self.run_id, figure, name)
+            self._log(metrics or {}, tags)
+            with environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
+                self.store.client.set_terminated(self.run_id, status, max(self.started, _now()))
+
+    def _ids(self, rows: np.ndarray) -> list[str]:
+        """The run ids of the children in some rows of the table, ascending: the same whenever they are written."""
+        sweep = hashlib.blake2b(self.run_id.encode(), digest_size=10).hexdigest()
+        return [f"{sweep}{row:012x}" for row in rows]
+
+    def _view(self, results: Sequence[Results], swept: Sequence[str]) -> str:
+        """A link to a page of MLflow that compares the children; empty where they are not several."""
+        if sum(map(len, results)) < 2:
+            return ""
+        experiment, tag = self.store.experiment.experiment_id, page.tag(self.run_id, results, swept)
+        if len(tag) > page.LONGEST:
+            return ""
+        self.store.client.set_experiment_tag(experiment, page.TAG + self.run_id, tag)
+        return f"[Compare its runs]({page.address(experiment, self.run_id)}) in charts. "
+
+    def _summary(
+        self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, link: str = ""
+    ) -> None:
+        settings, figures = tables.halves(results, run_ids)
+        self._artifact("table.parquet", tables.parquet(tables.table(settings, figures, results)))
+        self._artifact("curves.parquet", tables.parquet(tables.curves(results)))
+
+        table = pd.concat([settings, figures], axis=1)
+        metrics: dict[str, float] = {"runs": len(table)}
+        metrics |= {f"runs_{name}": int((table["regime"] == name).sum()) for name in REGIMES}
+        tags = {"children": sentence}
+        for problem, group in table[np.isfinite(table["final_loss"])].groupby("problem"):
+            of = f".{problem}" if table["problem"].nunique() > 1 else ""  # losses of two problems do not compare
+            best = group["final_loss"].idxmin()
+            metrics[f"best_final_loss{of}"] = float(table["final_loss"][best])
+            own = settings.loc[best].drop(["run", "run_id"]).dropna()
+            tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
+            if settings["run_id"][best]:
+                tags[f"best_run_id{of}"] = settings["run_id"][best]
+        counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES)
+        said = [f"- {k}: {v}" for k, v in tags.items()]
+        self._log(metrics, {**tags, NOTE: "\n".join([link + self.note, f"{len(table):,} runs: {counts}.", "", *said])})
+
+    def _log(self, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
+        finite = [Metric(k, float(v), _now(), 0) for k, v in metrics.items() if np.isfinite(v)]
+        self.store.client.log_batch(
+            self.run_id, finite, tags=[RunTag(k, v[:LONGEST_TAG]) for k, v in (tags or {}).items()]
+        )
+
+    def _artifact(self, name: str, content: bytes) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            path.write_bytes(content)
+            self.store.client.log_artifact(self.run_id, str(path))
+
+
+def _offset(progress: Progress, before: int, total: int, written: int, _: int) -> None:
+    progress(before + written, total)
+
+
+def _sources(config: Mapping[str, Any]) -> dict[str, str]:
+    """The user's own files that a configuration names: their text by the artifact's path, such as problem/mine.py."""
+    sources: dict[str, str] = {}
+    for kind in ("optimizer", "problem"):
+        groups = config.get(kind)
+        for group in groups if isinstance(groups, list) else [groups]:
+            name = str(group.get("name")) if isinstance(group, Mapping) else ""
+            if name.endswith(".py"):
+                path = Path(name).expanduser()
+                sources.setdefault(f"{kind}/{path.name}", path.read_text())
+    return sources
+
+
+def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _now() -> int:
+    return int(time.time() * 1000)

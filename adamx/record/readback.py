@@ -1,0 +1,192 @@
+"""Recorded: what `adamx.record.parent` wrote, read back through MLflow's public client: Results as they were, and the
+launches that compute them again."""
+
+from __future__ import annotations
+
+import atexit
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from mlflow.entities import Run
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from adamx import optimizers, problems
+from adamx.engine.launch import Launch
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import store
+from adamx.record.store import Store
+from adamx.record.tables import LAUNCHES
+from adamx.regimes import Criteria, Figures
+
+ADDRESS = "a child's run id, PARENT:ROW for a row of its parent's table.parquet, or a parent's run id for all its runs"
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """One run, or all runs of a sweep, as recorded.
+
+    Attributes:
+        parent: the sweep's MLflow run. run: the MLflow run that was asked for: a child, or the parent itself.
+        rows: (runs,) rows of the parent's table. digests: (runs,) of their curves.
+        results: the parts of the sweep that these runs are of, in order; a final point `x` is not recorded.
+    """
+
+    store: Store
+    parent: Run
+    run: Run
+    rows: np.ndarray
+    digests: list[str]
+    results: list[Results]
+
+    @property
+    def launches(self) -> list[Launch]:
+        """What computes each of the results again, to the bit on the same machine with the same versions.
+
+        Raises:
+            InputError: an optimizer or problem that is neither shipped nor a file that the record has.
+        """
+        return [self._launch(r) for r in self.results]
+
+    def _launch(self, r: Results) -> Launch:
+        dtype, *kept = r.dtype.split()  # the name of a precision, as Chunk.precision makes it
+        return Launch(
+            optimizer=self._source("optimizer", r.optimizer, optimizers.optimizers()),
+            problem=self._source("problem", r.problem, problems.problems()),
+            problem_args=dict(r.settings),
+            hyper={name: values for name, values in r.columns.items() if name != "seed"},
+            seeds=r.columns["seed"],
+            steps=int(r.steps[-1]),
+            record_every=int(r.steps[1]),
+            dtype=dtype,
+            backend="auto" if r.backend == "cuda" else r.backend,  # where there is no GPU, the CPU
+            schedule=r.schedule,
+            storage={key: value for key, _, value in (pair.partition("=") for pair in kept)},
+            instruments=(),  # they look at a run and do not touch it
+            regimes={name: value for name, value in r.criteria._asdict().items() if name != "target"},
+            config={},
+        )
+
+    def _source(self, kind: str, name: str, shipped: tuple[str, ...]) -> str:
+        """A shipped name as it stands; else the user's file as it was when the sweep ran."""
+        if name in shipped:
+            return name
+        file = f"{kind}/{Path(name).stem}.py"
+        try:
+            return _file(self.store, self.parent.info.run_id, file)
+        except InputError:
+            raise InputError(f"{kind} {name!r} is not one of adamx, and its file is not in the record") from None
+
+
+def open() -> Store:
+    """The store that MLFLOW_TRACKING_URI names, else ./mlflow.db; unlike `store.open` it does not create the file.
+
+    Raises:
+        InputError: there is none, or it cannot be used.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+        raise InputError(f"no MLflow store {uri}: go to the folder of the sweep, or set MLFLOW_TRACKING_URI")
+    return store.open()
+
+
+def results(run_id: str, store: Store | None = None) -> list[Results]:
+    """What a recorded sweep computed, from its parent's artifacts: tables, curves and regimes to the bit."""
+    return read(run_id, store).results
+
+
+def read(address: str, store: Store | None = None) -> Recorded:
+    """The recorded run, or all runs of the recorded sweep, at an address (see `ADDRESS`).
+
+    Raises:
+        InputError: no such run, or one that was not recorded to its end by adamx.
+    """
+    store = store or open()
+    run_id, _, row = address.partition(":")
+    run = _run(store, run_id)
+    parent = _run(store, run.data.tags[MLFLOW_PARENT_RUN_ID]) if MLFLOW_PARENT_RUN_ID in run.data.tags else run
+    parent_id = parent.info.run_id
+    table = pq.read_table(_file(store, parent_id, "table.parquet"))
+    try:
+        launches = json.loads(table.schema.metadata[LAUNCHES])
+    except KeyError:
+        raise InputError(f"run {parent_id} was recorded by a version of adamx whose runs cannot be read back") from None
+    rows = np.arange(len(table))
+    if row:
+        if not row.isdecimal() or int(row) >= len(table):
+            raise InputError(f"row {row!r} of run {run_id}: a row from 0 to {len(table) - 1} is needed")
+        rows = rows[int(row) :][:1]
+    elif parent is not run:
+        rows = np.flatnonzero(table["run_id"].to_numpy(zero_copy_only=False) == run_id)
+        if not len(rows):
+            raise InputError(f"run {run_id} is not in the table of its sweep {parent_id}")
+    some = [("run", "==", rows[0])] if len(rows) == 1 else None
+    curves = pq.read_table(_file(store, parent_id, "curves.parquet"), filters=some)
+    parts = list(_parts(launches, table.take(rows).to_pandas(), curves))
+    return Recorded(store, parent, run, rows, table["curve_digest"].take(rows).to_pylist(), parts)
+
+
+def _parts(launches: list[dict[str, Any]], table: pd.DataFrame, curves: pa.Table) -> Iterator[Results]:
+    """The Results of every launch that has rows in the table; their curves stand in the same order."""
+    ends = np.cumsum([launch["runs"] for launch in launches])
+    of, at = np.searchsorted(ends, table["run"], side="right"), 0
+    for i, launch in enumerate(launches):
+        own = table[of == i]
+        if own.empty:
+            continue
+        runs, records = len(own), launch["records"]
+        mine, at = curves.slice(at, runs * records), at + runs * records
+
+        def curve(name: str, mine: pa.Table = mine, launch: dict[str, Any] = launch, runs: int = runs) -> np.ndarray:
+            return mine[name].to_numpy().reshape(runs, -1).T.astype(launch["dtype"])
+
+        yield Results(
+            **launch["same"] | {"criteria": Criteria(*launch["same"]["criteria"])},
+            steps=mine["step"].to_numpy()[:records],
+            loss=curve("loss"),
+            x=np.empty((runs, 0)),
+            columns={k: own[k].to_numpy(np.int64 if k == "seed" else np.float64) for k in launch["columns"]},
+            figures={name: _figure(own, name) for name in launch["figures"]},
+            curves={name: curve(name) for name in launch["curves"]},
+        )
+
+
+def _figure(table: pd.DataFrame, name: str) -> np.ndarray:
+    """A figure as the kernel kept it; a step that never came is -1."""
+    column = table[f"figure.{name}" if f"figure.{name}" in table else name]
+    return column.to_numpy(np.float64) if name in Figures._fields else column.fillna(-1).to_numpy(np.int64)
+
+
+def _run(store: Store, run_id: str) -> Run:
+    try:
+        return store.client.get_run(run_id)
+    except MlflowException:
+        raise InputError(f"no run {run_id!r} in this MLflow store: {ADDRESS} is needed") from None
+
+
+@cache
+def _folder(run_id: str) -> str:
+    """Where artifacts of a run are copied to, until this process ends."""
+    folder = tempfile.mkdtemp(prefix="adamx-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+def _file(store: Store, run_id: str, name: str) -> str:
+    """The local path of an artifact."""
+    try:
+        return store.client.download_artifacts(run_id, name, _folder(run_id))
+    except (MlflowException, OSError):
+        raise InputError(f"run {run_id} has no {name}: it is not a sweep of adamx, or was stopped too early") from None

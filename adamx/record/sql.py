@@ -1,0 +1,150 @@
+"""Database: a SQL store made ready before MLflow opens it, so that sweeps may come at once and be killed at any moment.
+
+A fresh one is created once, all of it or nothing; one of another MLflow is left as it is; a locked one is waited for.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shlex
+import sqlite3
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import sqlalchemy as sa
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from mlflow.store.db import utils
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from adamx.inputs.errors import InputError
+
+WAIT = 300  # seconds for others to finish writing; MLflow waits 20, and a large sweep writes for longer
+QUIET = 10  # seconds of them without a word
+KEY = 0xADA3  # of PostgreSQL's lock
+
+
+@contextmanager
+def ready(uri: str) -> Iterator[None]:
+    """Create the database where there is none, and keep other sweeps from opening it until the end of the block:
+    two that migrate one fresh database break it.
+
+    Raises:
+        InputError: its schema is not of this MLflow. Else what its driver raises, at once (MLflow retries for minutes).
+    """
+    engine = sa.create_engine(uri)
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        if engine.dialect.name == "sqlite":
+            _patient(engine)
+            path = Path(engine.url.database or "").resolve()
+            path.parent.mkdir(parents=True, exist_ok=True)
+            stack.enter_context(_lock(path.parent))
+            named = engine.url.database and not engine.url.database.startswith((":", "file:"))
+            if named and not (path.exists() and path.stat().st_size):
+                _create(engine.url, path)
+        connection = stack.enter_context(engine.connect())
+        if engine.dialect.name == "postgresql":
+            connection.execute(sa.text(f"SET LOCAL lock_timeout = '{WAIT}s'"))
+            connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({KEY})"))
+        _check_schema(connection, shown(uri))
+        _patient(SqlAlchemyStore._get_or_create_engine(uri))
+        yield
+
+
+def shown(uri: str) -> str:
+    """The address without its password."""
+    try:
+        return sa.make_url(uri).render_as_string(hide_password=True)
+    except sa.exc.ArgumentError:  # not a URL with a scheme, such as a path or "databricks"
+        return uri
+
+
+def _create(url: sa.URL, path: Path) -> None:
+    """A fresh SQLite store, under another name until it is whole: what a killed migration leaves cannot be repaired."""
+    draft = path.with_name(f".{path.name}.new")
+    for left in (draft, draft.with_name(f"{draft.name}-journal")):
+        left.unlink(missing_ok=True)
+    engine = sa.create_engine(url.set(database=str(draft)))
+    try:
+        utils._initialize_tables(engine)
+        engine.dispose()
+        draft.replace(path)
+    finally:
+        engine.dispose()
+        draft.unlink(missing_ok=True)
+
+
+def _check_schema(connection: sa.Connection, uri: str) -> None:
+    """Raise InputError for a schema of another MLflow, which an older one would refuse and a newer one migrate without
+    being asked, so that whoever shares the store is locked out."""
+    found = MigrationContext.configure(connection).get_current_revision()
+    if found in (None, utils._get_latest_schema_revision()):
+        return
+    scripts = ScriptDirectory.from_config(utils._get_alembic_config(""))
+    if found in {script.revision for script in scripts.walk_revisions()}:
+        how = f"older: back it up, then run `mlflow db upgrade {shlex.quote(uri)}`"
+    else:
+        how = "newer: upgrade mlflow"
+    raise InputError(f"MLflow store {uri!r} has schema {found}, not that of MLflow {mlflow.__version__} but {how}")
+
+
+@contextmanager
+def _lock(folder: Path) -> Iterator[None]:
+    if os.name == "nt":  # no flock, and a folder cannot be opened
+        yield
+        return
+    import fcntl
+
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        _insist(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), lambda e: isinstance(e, BlockingIOError))
+        yield
+    finally:
+        os.close(handle)
+
+
+def _patient(engine: sa.Engine) -> None:
+    """Let all statements on SQLite wait for other writers."""
+    if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "do_execute", _execute):
+        sa.event.listen(engine, "do_execute", _execute)
+        sa.event.listen(engine, "do_executemany", _executemany)
+
+
+def _execute(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
+    _insist(lambda: cursor.execute(statement, parameters), _busy)
+    return True  # done, in place of SQLAlchemy
+
+
+def _executemany(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
+    # A transaction that has begun to write is never busy again: a failure is of its first row, and nothing is written.
+    _insist(lambda: cursor.executemany(statement, parameters), _busy)
+    return True
+
+
+def _busy(error: Exception) -> bool:
+    return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def _insist(call: Callable[[], object], busy: Callable[[Exception], bool]) -> None:
+    """Call until others do not stand in the way; TimeoutError after `WAIT` seconds."""
+    start, told = time.monotonic(), False
+    while True:
+        try:
+            call()
+            return
+        except Exception as error:
+            if not busy(error):
+                raise
+            waited = time.monotonic() - start
+            if waited > WAIT:
+                raise TimeoutError(f"locked by another process for more than {WAIT} seconds") from error
+        if waited > QUIET and not told:
+            told = True
+            logging.getLogger(__name__).warning("waiting for another process to finish its write to the MLflow store")
+        time.sleep(0.05)

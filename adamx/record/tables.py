@@ -1,0 +1,80 @@
+"""Tables: table.parquet and curves.parquet, all runs of a sweep as its parent run keeps them.
+
+table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
+                 schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, `curve_digest`,
+                 `point` (see `adamx.record.identity`),
+                 figures as the kernel kept them (`figure.*`) and as a person reads them, regime
+curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
+                 NaN and infinities as they came. One run: pd.read_parquet(path, filters=[("run", "==", 7)])
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from adamx.engine.results import Results
+from adamx.record import identity
+from adamx.record.children import digests, text
+
+LAUNCHES = b"adamx"  # of table.parquet's schema metadata
+
+
+def table(settings: pd.DataFrame, figures: pd.DataFrame, results: Sequence[Results]) -> pa.Table:
+    """table.parquet, from its halves; its metadata has what the rows leave out, for `adamx.record.readback`."""
+    rows = pa.Table.from_pandas(pd.concat([settings, figures], axis=1), preserve_index=False)
+    return rows.replace_schema_metadata({**rows.schema.metadata, LAUNCHES: _launches(results)})
+
+
+def halves(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """The two halves of the table: what each run was, and what it did."""
+    was, did = [], []
+    for r, ids in zip(results, run_ids, strict=True):
+        known = {k: v if isinstance(v, (bool, int, float)) else text(v) for k, v in r.settings.items()}
+        was.append(pd.DataFrame({"run_id": ids, **r.names, **known, **r.columns}))
+        kept = {f"figure.{k}": v for k, v in r.figures.items() if k not in r.table}
+        figures = r.table.drop(columns=list(r.columns)).astype({"regime": str})
+        did.append(pd.DataFrame({"curve_digest": digests(r), "point": identity.of_results(r), **kept}).join(figures))
+    settings = pd.concat(was, ignore_index=True)
+    for name in settings.columns.drop("run_id"):
+        if pd.api.types.is_object_dtype(settings[name]):  # a number here, a word there
+            settings[name] = settings[name].map(text, na_action="ignore")
+    settings.insert(0, "run", np.arange(len(settings), dtype=np.int32))
+    return settings, pd.concat(did, ignore_index=True)
+
+
+def _launches(results: Sequence[Results]) -> str:
+    """What the rows leave out of each Results, as JSON, for `adamx.record.readback`."""
+    rows = ("steps", "loss", "x", "columns", "figures", "curves")
+    said = []
+    for r in results:
+        shape = {"runs": len(r), "records": len(r.steps), "dtype": r.loss.dtype.name}
+        names = {"columns": list(r.columns), "figures": list(r.figures), "curves": list(r.curves)}
+        said.append({**shape, **names, "same": {f.name: getattr(r, f.name) for f in fields(r) if f.name not in rows}})
+    return json.dumps(said, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+
+
+def curves(results: Sequence[Results]) -> pa.Table:
+    """curves.parquet: a row a run and record."""
+    parts, first = [], 0
+    for r in results:
+        runs = np.arange(first, first + len(r), dtype=np.int32)
+        columns = {"run": np.repeat(runs, len(r.steps)), "step": np.tile(np.asarray(r.steps, np.int64), len(r))}
+        columns |= {name: curve.T.ravel() for name, curve in {"loss": r.loss, **r.curves}.items()}
+        parts.append(pa.table(columns))
+        first += len(r)
+    return pa.concat_tables(parts, promote_options="permissive")
+
+
+def parquet(table: pa.Table) -> bytes:
+    """The content of a file."""
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

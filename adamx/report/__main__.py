@@ -1,0 +1,87 @@
+"""python -m adamx.report RUN_ID: every figure of a recorded sweep again, drawn from its recorded tables alone."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from rich.console import Console
+
+from adamx.analysis.style import png
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.record import readback
+from adamx.record.readback import Recorded
+from adamx.record.store import Store
+from adamx.report.figures import figures
+
+DESCRIPTION = """\
+Draw the figures of a recorded sweep again (the interactive report, the regime maps, the curves) from its table.parquet
+and curves.parquet alone, and put them in place of those it has. The store is ./mlflow.db, or where MLFLOW_TRACKING_URI
+says."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Redraw what the command line names; the exit code: 0, 2 for unusable input."""
+    parser = argparse.ArgumentParser(prog="python -m adamx.report", description=DESCRIPTION)
+    parser.add_argument("run", metavar="RUN_ID", help='of the sweep: its parent run\'s id, or "last"')
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, instead of the run's artifacts")
+    typed, console = parser.parse_args(arguments), Console()
+    try:
+        found = sweep(typed.run)
+    except InputError as error:
+        print(f"adamx: {error}", file=sys.stderr)
+        return 2
+    where = typed.out
+    if where is None:
+        with tempfile.TemporaryDirectory() as folder:
+            names = draw(found.results, Path(folder))
+            found.store.client.log_artifacts(found.run.info.run_id, folder)
+        where = found.run.info.artifact_uri
+    else:
+        where.mkdir(parents=True, exist_ok=True)
+        names = draw(found.results, where)
+    console.print(f"{', '.join(names)} in {where}", highlight=False, soft_wrap=True)
+    return 0
+
+
+def sweep(address: str) -> Recorded:
+    """The recorded sweep of a parent run's id, or "last", the one begun last.
+
+    Raises:
+        InputError: there is none, or it is a single run's address.
+    """
+    store = readback.open()
+    found = readback.read(last(store) if address == "last" else address, store)
+    if found.run is not found.parent or ":" in address:
+        raise InputError(f"{address} is one run: its sweep is {found.parent.info.run_id}")
+    return found
+
+
+def last(store: Store) -> str:
+    """The id of the sweep of the store's experiment that began last."""
+    runs = store.client.search_runs(
+        [store.experiment.experiment_id], "tags.command LIKE '%'", order_by=["attributes.start_time DESC"]
+    )
+    parents = (run.info.run_id for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags)
+    try:
+        return next(parents)
+    except StopIteration:
+        raise InputError(f"no sweep is recorded in {store.view} yet") from None
+
+
+def draw(results: Sequence[Results], folder: Path) -> list[str]:
+    """Write every figure of some results into a folder; the names of the files."""
+    names = []
+    for name, figure in figures(results):
+        (folder / name).write_bytes(figure if isinstance(figure, bytes) else png(figure))
+        names.append(name)
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main())

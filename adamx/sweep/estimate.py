@@ -1,0 +1,118 @@
+"""Estimate: what a sweep would take, before it is run: time, memory and the size of the database."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from time import perf_counter
+from typing import Any
+
+from adamx.engine.launch import Launch
+from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
+from adamx.instruments import check as shown
+from adamx.instruments import curves
+from adamx.optimizers import rule
+from adamx.problems import Landscape, Problem
+from adamx.record.children import LOG_POINTS, POINTS
+from adamx.regimes import Figures, Marks
+
+PROBE_SECONDS = 1.0  # of each launch's kernel
+FIGURES = len(Figures._fields) + len(Marks._fields)
+POINT_BYTES = 240  # of one recorded value in MLflow's SQLite tables, indices included
+
+
+class _EnoughError(Exception):
+    """The probe has run long enough."""
+
+
+def estimate(launches: Sequence[Launch], problems: Sequence[Problem], settings: Mapping[str, Any]) -> str:
+    """Lines that say how many runs there are and what they would take.
+
+    The time is measured: each launch starts for real and is stopped after a second. It compiles kernels, too.
+
+    Args:
+        problems: the problem of each launch. settings: `record` of the configuration.
+    """
+    runs = sum(map(len, launches))
+    limit = {"all": runs, "parent": 0}.get(settings["children"], settings["limit"])
+    seconds = memory = points = 0.0
+    lines = [f"{runs:,} runs in {len(launches)} launch{'es' * (len(launches) > 1)}"]
+    for launch, problem in zip(launches, problems, strict=True):
+        lines.append(f"  {len(launch):,} of {launch}, {launch.steps:,} steps, {launch.dtype}")
+        one = _one(launch, problem)
+        memory += bytes_of(launch, problem)
+        records = min(-(-launch.steps // launch.record_every) + 1, POINTS)
+        written = records * (1 + len(one.curves)) + LOG_POINTS + len(one.table.columns)
+        points += len(launch) * min(1, limit / runs) * written
+        seconds += _seconds(launch, problem)
+    return "\n".join(
+        [
+            *lines,
+            f"time      about {seconds:,.0f} s of computing, measured on {PROBE_SECONDS:g} s of the real kernel",
+            f"memory    about {_size(memory)} for curves and final points",
+            f"database  about {_size(points * POINT_BYTES)} for {min(runs, limit):,} child runs",
+        ]
+    )
+
+
+def bytes_of(launch: Launch, problem: Problem) -> float:
+    """The memory that the curves, final points and columns of a launch take."""
+    own = len(curves(shown(launch.instruments, rule(launch.optimizer), problem), problem.dim))
+    count = own + (1 if isinstance(problem, Landscape) else 4)
+    records = -(-launch.steps // launch.record_every) + 1
+    size = 8 if launch.dtype == "float64" else 4
+    return len(launch) * (size * (records * count + problem.dim) + 8 * (len(launch.hyper) + FIGURES))
+
+
+def check_memory(launches: Sequence[Launch], problems: Sequence[Problem]) -> None:
+    """Raise InputError unless all curves fit the free memory, twice: chunks are joined at the end."""
+    needed = 2 * sum(bytes_of(*each) for each in zip(launches, problems, strict=True))
+    if needed > (free := _free()):
+        raise InputError(
+            f"the curves need about {_size(needed)} of memory and {_size(free)} are free: raise record_every (now "
+            f"{launches[0].record_every}), or sweep fewer points"
+        )
+
+
+def _free() -> float:
+    """Bytes of memory that are free; unlimited where the system does not say."""
+    with suppress(OSError, StopIteration):  # Linux alone has the file
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return math.inf
+
+
+def _one(launch: Launch, problem: Problem) -> Results:
+    """A single short run, which also compiles the kernel."""
+    hyper = {name: column[:1] for name, column in launch.hyper.items()}
+    return next(replace(launch, hyper=hyper, seeds=launch.seeds[:1], steps=1).stream(problem))
+
+
+def _seconds(launch: Launch, problem: Problem) -> float:
+    """Computing time of a launch, extrapolated from its first second."""
+    start, finished, work = perf_counter(), 0, 1
+
+    def tick(updates: int) -> None:
+        nonlocal work
+        work = finished * launch.steps + updates
+        if perf_counter() - start > PROBE_SECONDS:
+            raise _EnoughError
+
+    try:
+        for chunk in launch.stream(problem, tick):
+            finished += len(chunk)
+    except _EnoughError:
+        pass
+    return (perf_counter() - start) * len(launch) * launch.steps / work
+
+
+def _size(count: float) -> str:
+    for unit in ("bytes", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.3g} {unit}"
+        count /= 1000
+    return f"{count:,.3g} GB"

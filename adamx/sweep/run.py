@@ -1,0 +1,135 @@
+"""Run: everything checked, all launches computed, recorded in MLflow and summed up on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+
+from adamx.engine import backends
+from adamx.engine.launch import Launch, swept
+from adamx.inputs.errors import InputError, unknown, whole
+from adamx.problems import Problem
+from adamx.record import identity
+from adamx.record.children import select
+from adamx.sweep import journal
+from adamx.sweep.journal import Journal, part
+
+AGAIN = "python -m adamx.sweep resume=last"
+
+
+def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal | None = None) -> None:
+    """Check everything, compute all launches, record them in MLflow and print what came out.
+
+    Args:
+        overrides: as typed, for the record. resumed: of the sweep that they began, if it was interrupted.
+    Raises:
+        InputError: before anything is computed or recorded; or the store was lost: what is finished is in the journal.
+        KeyboardInterrupt: after what was finished has been recorded and the parent run marked KILLED.
+    """
+    from rich.console import Console
+
+    console, config = Console(), launches[0].config
+    say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
+    problems = [launch.made() for launch in launches]
+    for launch, its_problem in zip(launches, problems, strict=True):
+        launch.check(its_problem)
+    if sentence := backends.configure(config["backend"]):
+        say(sentence, markup=False)
+    whole("record.limit", config["record"]["limit"], 1)
+    select([], config["record"]["children"])  # an unknown mode is said now
+    if config["skip"] not in (None, "recorded"):
+        raise unknown("skip", config["skip"], ["recorded"])
+    from adamx.sweep.estimate import check_memory, estimate
+
+    if config["dry_run"]:
+        console.print(estimate(launches, problems, config["record"]), highlight=False, soft_wrap=True)
+        return
+    check_memory(launches, problems)
+    from adamx.record import parent  # with mlflow: seconds
+    from adamx.record.writer import environment
+    from adamx.report.figures import figures
+    from adamx.sweep.progress import compute
+
+    store = parent.open()
+    parent.bury(store)
+    rows = resumed.rows if resumed else _rows(launches, problems, config["skip"], store)
+    parts = [part(each, own) for each, own in zip(launches, rows, strict=True)]
+    planned, total = sum(map(len, launches)), sum(map(len, parts))
+    if total < planned:
+        say(f"{planned - total:,} of {planned:,} runs are recorded already, and skipped")
+    if not total:
+        return
+    problems = [each for each, own in zip(problems, parts, strict=True) if len(own)]
+    launches = [own for own in parts if len(own)]
+    if resumed:
+        resumed.take(launches)
+        sweep, kept = parent.resume(store, resumed.run_id), resumed
+    else:
+        sweep = parent.start(store, _name(launches), _merged([launch.config for launch in launches]), overrides)
+        kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows)
+    finished = False
+    try:
+        start = perf_counter()
+        results = compute(launches, problems, console, kept)
+        done, seconds = sum(map(len, results)), perf_counter() - start
+        sentence = "nothing was finished"
+        if results:
+            sentence = sweep.write(results, swept(launches), config["record"]["children"], config["record"]["limit"])
+        sweep.finish(
+            "FINISHED" if done == total else "KILLED",
+            figures(results) if config["record"]["figures"] else (),
+            {"seconds": seconds, "runs_per_second": done / seconds},
+        )
+        finished = done == total
+    except BaseException as error:
+        with suppress(Exception), environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):  # the store may be what failed
+            sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, InputError):
+            finished = kept.empty  # as where a user's file cannot be compiled
+            if not finished:
+                raise InputError(f"{error}; what was finished is kept, and {AGAIN} goes on with it") from error
+        raise
+    finally:
+        kept.release(done=finished)
+    if results:
+        from adamx.analysis.summary import summary
+
+        console.print(summary(results), soft_wrap=not console.is_terminal)
+    say(f"{sentence}; to look at them: [bold]{store.view}[/bold]")
+    if done < total:
+        say(f"interrupted: {done:,} of {total:,} runs were finished; {AGAIN} computes the rest")
+        raise KeyboardInterrupt
+
+
+def _rows(launches: Sequence[Launch], problems: Sequence[Problem], skip: object, store: Any) -> list[np.ndarray]:
+    """The runs of each launch that are to be computed: all, or those that are not recorded."""
+    from adamx.record import parent
+
+    known = parent.points(store) if skip else set()
+    marks = (
+        identity.of_launch(*each) if known else [""] * len(each[0]) for each in zip(launches, problems, strict=True)
+    )
+    return [np.flatnonzero([mark not in known for mark in own]) for own in marks]
+
+
+def _name(launches: Sequence[Launch]) -> str:
+    """A name for the parent run, such as "adam, amsgrad on beale"."""
+    optimizers, problems = ([getattr(x, kind) for x in launches] for kind in ("optimizer", "problem"))
+    return f"{', '.join(dict.fromkeys(optimizers))} on {', '.join(dict.fromkeys(problems))}"
+
+
+def _merged(configs: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """One configuration of all launches: where they differ, the list of distinct values."""
+    merged = {}
+    for key in configs[0]:
+        distinct: list[Any] = []
+        for config in configs:
+            if config[key] not in distinct:
+                distinct.append(config[key])
+        merged[key] = distinct[0] if len(distinct) == 1 else distinct
+    return merged

@@ -1,0 +1,191 @@
+"""Why a run did what it did: what one knob at another value does to it, in sentences, as a table and as a picture."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, groupby
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+from rich.table import Table
+
+from adamx.analysis import COLORS
+from adamx.analysis.curves import gap_axis
+from adamx.analysis.scales import Scale, short
+from adamx.analysis.style import heading, styled
+from adamx.engine.results import Results
+from adamx.regimes import REGIMES
+from adamx.why.knobs import Change, Tried, smallest
+
+DASHES = ("-", (0, (6, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
+SHADES = ("black", "#117733", "#CC79A7", "#56B4E9", "#882255", "#332288", "#44AA99", "#999933")  # no regime has them
+
+
+@dataclass(frozen=True)
+class Cause:
+    """A run as it was, what theory says of it (or None), and what became of it with each knob changed."""
+
+    run: Results
+    theory: str | None
+    tries: Sequence[Tried]
+
+    @property
+    def converged(self) -> bool:
+        return bool(self.run.regime[0] == "converged")
+
+    @property
+    def turning(self) -> list[Tried]:
+        """The smallest changes that save the run; of one that converged, those that spoil it."""
+        return smallest(self.tries, lambda regime: (regime == "converged") != self.converged)
+
+    @property
+    def knobs(self) -> dict[str, list[Tried]]:
+        """The changes of every knob."""
+        return {knob: list(group) for knob, group in groupby(self.tries, key=lambda t: t.change.knob)}
+
+
+def words(change: Change) -> str:
+    """A change, such as "raising eps 1,000x to 1e-05"."""
+    knob, old, new = change.knob, change.old, change.new
+    if isinstance(old, str) or isinstance(new, str):
+        return f"{knob}={new}"
+    if change.kind == "switch":
+        return f"{knob}={str(bool(new)).lower()}"
+    if change.kind == "steps":
+        return f"a warm-up of {new:,.0f} steps"
+    times = ""
+    if change.kind == "factor":
+        ratio = 10**change.decades
+        times = f" {ratio:,.0f}x" if ratio >= 10 else f" {ratio:.2g}x"
+    return f"{'raising' if new > old else 'lowering'} {knob}{times} to {short(new)}"
+
+
+def sentences(cause: Cause) -> list[str]:
+    """What the run did and which change saves it (of one that converged: spoils it); then what theory says."""
+    turning = cause.turning
+    if cause.converged:
+        after = [f"{words(t.change)} ({t.regime})" for t in turning]
+        said = [f"nothing to explain. The smallest changes that spoil it: {', '.join(after) or 'none was found'}."]
+    elif turning:
+        first, *more = [words(t.change) for t in turning]
+        said = [f"{first[0].upper()}{first[1:]} would have saved it{'; so would ' * bool(more)}{', '.join(more)}."]
+        nothing = [knob for knob in cause.knobs if knob not in {t.change.knob for t in turning}]
+        said += [f"Nothing did for {', '.join(nothing)}."] * bool(nothing)
+    else:
+        said = ["No change of a single knob would have saved it."]
+    return [" ".join([f"{_did(cause.run)}{':' if cause.converged else '.'}", *said]), *filter(None, [cause.theory])]
+
+
+def _did(run: Results) -> str:
+    """What the run did, such as "It spiked 3 times, first at step 1,204"."""
+    row, regime = run.table.iloc[0], run.regime[0]
+    if regime == "converged":
+        return f"It converged (under its target first at step {row['reached_step']:,})"
+    if regime == "diverged":
+        if pd.notna(row["diverged_step"]):
+            return f"It diverged: its loss was not finite at step {row['diverged_step']:,}"
+        return f"It diverged: its loss ended at {short(row['final_loss'])}, from {short(run.loss[0, 0])}"
+    if regime == "spiking":
+        if not row["spikes"]:
+            return f"It popped: it reached its target at step {row['reached_step']:,}, settled, and left it again"
+        times = f"{row['spikes']:,} times, first" if row["spikes"] > 1 else "once,"
+        return (
+            f"It spiked {times} at step {row['first_spike_step']:,}, up to {row['largest_spike']:,.3g} times its level"
+        )
+    did = "oscillated" if regime == "oscillating" else "was slow"
+    return f"It {did}: its loss ended at {short(row['final_loss'])}, above its target"
+
+
+def table(cause: Cause) -> Table:
+    """A row a knob: its value, what was tried, and the smallest changes that save (or spoil) the run."""
+    view = Table("knob", "was", "tried", "spoiled by" if cause.converged else "saved by", box=None, pad_edge=False)
+    for knob, tries in cause.knobs.items():
+        news, old = [t.change.new for t in tries], tries[0].change.old
+        if isinstance(old, str) or tries[0].change.kind == "switch":
+            values = [str(v) if isinstance(v, str) else str(bool(v)).lower() for v in (old, *news)]
+            was, range_ = values[0], ", ".join(values[1:])
+        else:
+            numbers = [float(v) for v in news]
+            was, range_ = short(float(old)), f"{short(min(numbers))} to {short(max(numbers))}"
+        turning = [t for t in cause.turning if t.change.knob == knob]
+        after = [words(t.change) + f" ({t.regime})" * cause.converged for t in turning]
+        view.add_row(knob, was, range_, ", ".join(after) or "-")
+    return view
+
+
+def figure(cause: Cause) -> Figure:
+    """The loss of the run and of those with the smallest changes that save (or spoil) it; below, a strip for every
+    knob with the regime that each of its values leads to, and a mark at the run's own value."""
+    with styled():
+        return _figure(cause)
+
+
+def _figure(cause: Cause) -> Figure:
+    plain = ("choice", "switch")
+    scaled = [tries for tries in cause.knobs.values() if tries[0].change.kind not in plain]
+    named = [t for t in cause.tries if t.change.kind in plain]
+    strips = len(scaled) + bool(named)
+    figure = Figure(figsize=(8.0, 4.3 + 0.62 * strips), layout="constrained")
+    top, *below = figure.subplots(1 + strips, 1, height_ratios=[3.6, *[0.22] * strips])
+    _curves(top, cause.run, cause.turning[: len(SHADES)])
+    for axes, tries in zip(below, scaled, strict=False):
+        _strip(axes, tries, cause.run.regime[0])
+    if named:
+        _names(below[-1], named)
+    heading(figure, cause.run)
+    present = {cause.run.regime[0], *(t.regime for t in cause.tries)}
+    figure.legend(
+        handles=[Patch(color=COLORS[name], label=name) for name in REGIMES if name in present],
+        loc="outside lower center",
+        ncols=len(present),
+        title="strips: what the run does with that knob at another value; the mark is its own value",
+    )
+    return figure
+
+
+def _curves(axes: Axes, run: Results, shown: Sequence[Tried]) -> None:
+    loss = np.concatenate([run.loss, *(t.run.loss for t in shown)], axis=1)
+    axis = gap_axis(run, loss)
+    regime = run.regime[0]
+    axes.plot(run.steps, axis.values(run.loss[:, 0]), color=COLORS[regime], linewidth=2.4, label=f"the run: {regime}")
+    for t, color, dash in zip(shown, SHADES, cycle(DASHES), strict=False):
+        label = words(t.change)
+        axes.plot(run.steps, axis.values(t.run.loss[:, 0]), color=color, linestyle=dash, linewidth=1.1, label=label)
+    axis.apply(axes)
+    axes.set_xlim(0, run.steps[-1])
+    axes.set_xlabel("step")
+    axes.set_ylabel(axis.label)
+    axes.grid(axis="y", color="0.92", linewidth=0.6)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+
+
+def _strip(axes: Axes, tries: Sequence[Tried], own: str) -> None:
+    """A cell for each value of a knob; `own` is the regime at the run's own value."""
+    old = float(tries[0].change.old)
+    regimes = {old: own, **{float(t.change.new): t.regime for t in tries}}
+    scale = Scale(tries[0].change.knob, np.array(sorted(regimes)))
+    colors = [to_rgb(COLORS[regimes[value]]) for value in scale.values]
+    axes.pcolormesh(scale.edges(), [0, 1], np.array([colors]), rasterized=True)
+    axes.plot(scale.place([old]), [0.5], "D", color="white", markeredgecolor="black", markersize=6)
+    axes.set_xticks(*scale.ticks(9))
+    _label(axes, f"{scale.label}, steps" if tries[0].change.kind == "steps" else scale.label)
+
+
+def _names(axes: Axes, tries: Sequence[Tried]) -> None:
+    """A cell for each change that is no number."""
+    axes.pcolormesh(np.arange(len(tries) + 1), [0, 1], np.array([[to_rgb(COLORS[t.regime]) for t in tries]]))
+    axes.vlines(np.arange(1, len(tries)), 0, 1, color="white", linewidth=3)
+    axes.set_xticks(np.arange(len(tries)) + 0.5, [words(t.change).removeprefix("dtype=") for t in tries])
+    _label(axes, "other")
+
+
+def _label(axes: Axes, words: str) -> None:
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=2, pad=2)
+    axes.set_ylabel(words, rotation=0, ha="right", va="center")

@@ -1,0 +1,51 @@
+"""python -m adamx.why RUN_ID: which single knob would have saved a recorded run.
+
+The run is computed again with one knob changed and all else, the seed too, as it was: every hyperparameter of its rule
+up and down, a warm-up, the other precisions, and the rules that share its hyperparameters (AMSGrad for Adam). What
+differs in numbers alone is one launch. A change saves a run that it makes converge. Of a run that did converge the
+same changes say how far each knob may be turned before it does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from rich.console import Console
+
+from adamx import replay
+from adamx.analysis.theory import prediction
+from adamx.inputs.errors import InputError, unknown
+from adamx.record.readback import Recorded
+from adamx.why import knobs
+from adamx.why.cause import Cause
+
+if TYPE_CHECKING:
+    pass
+
+
+def explain(found: Recorded, only: Sequence[str], console: Console) -> Cause:
+    """Run a recorded run again with each of its knobs changed.
+
+    Args:
+        only: the knobs to change; all of them where it is empty.
+    Raises:
+        InputError: a sweep instead of a run, or a knob that the run does not have.
+    """
+    if len(found.rows) > 1:
+        regimes = np.concatenate([r.regime for r in found.results])
+        example = f"{found.run.info.run_id}:{np.argmax(regimes != 'converged')}"
+        raise InputError(f"that is a sweep of {len(regimes):,} runs: one of them is needed, such as {example}")
+    (launch,), (old,) = found.launches, found.results
+    changes = list(knobs.changes(launch, old.dtype))
+    allowed = dict.fromkeys(change.knob for change in changes)
+    for name in only:
+        if name not in allowed:
+            raise unknown("knob", name, allowed)
+    changes = [change for change in changes if change.knob in (only or allowed)]
+    run, tries = knobs.tried(replay.run(knobs.launches(launch, changes), console), changes)
+    hyper = {name: float(values[0]) for name, values in old.columns.items()}
+    constant = old.schedule == "constant" and not hyper.get("lr_warmup")
+    theory = prediction(old.optimizer, old.problem, old.settings, hyper) if constant else None
+    return Cause(run, theory, tries)
