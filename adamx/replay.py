@@ -43,16 +43,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Replay what the command line names; the exit code: 0, 1 for an unexplained difference, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.replay", description=DESCRIPTION)
     parser.add_argument("run", metavar="RUN_ID", help=readback.ADDRESS)
+    parser.add_argument("--trust", action="store_true", help=readback.TRUST)
     typed, console = parser.parse_args(arguments), Console()
     try:
         found = readback.read(typed.run)
-        again = run(found.launches, console)
+        again = run(found.launches(typed.trust), console)
     except InputError as error:
         print(f"adamx: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return 130
-    same, elsewhere = identical(found, again), differences(found)
+    same, elsewhere = identical(found, again), differences(found, again)
     for line in report(found, again, same, elsewhere):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     return int(not same.all() and not elsewhere)
@@ -60,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def run(launches: Sequence[Launch], console: Console) -> list[Results]:
     """The Results of each launch, with progress on the console."""
-    results = compute(launches, [launch.made() for launch in launches], console)
+    results = compute(launches, console)
     if sum(map(len, results)) < sum(map(len, launches)):
         raise KeyboardInterrupt
     return results
@@ -84,9 +85,13 @@ def deviation(old: np.ndarray, new: np.ndarray, steps: np.ndarray) -> Deviation:
     return Deviation(int(steps[first]), float(relative[step, run]), int(run), int(steps[step]))
 
 
-def differences(found: Recorded) -> dict[str, tuple[str, str]]:
+def differences(found: Recorded, again: Sequence[Results]) -> dict[str, tuple[str, str]]:
     """What else a curve depends on and is not as recorded: by name, its value then and now."""
-    then, now = found.parent.data.tags, versions()
+    then, now = dict(found.parent.data.tags), versions()
+    for old, new in zip(found.results, again, strict=True):
+        for kind, content in old.digests.items():
+            name = f"content of {getattr(old, kind)}"
+            then[name], now[name] = content, new.digests[kind]
     gone = (name for name in then if (name == "gpu" or name.startswith("version.")) and name not in now)
     names = [*now, *gone]
     pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in names if name not in IRRELEVANT}
@@ -117,7 +122,7 @@ def report(
     for name, (then, now) in elsewhere.items():
         yield f"{name}: {then} when recorded, {now} now"
     if not elsewhere:
-        yield "machine, versions and sources are those of the record"
+        yield "machine, versions, code and data are those of the record"
 
 
 if __name__ == "__main__":

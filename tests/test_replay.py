@@ -18,10 +18,12 @@ from adamx.engine.chunk import Chunk
 from adamx.engine.launch import Launch
 from adamx.inputs.errors import InputError
 from adamx.optimizers import rule
+from adamx.problems import problem
 from adamx.record import parent as record
 from adamx.record import provenance, readback, store
 from adamx.record.children import digests
 from adamx.record.tables import LAUNCHES
+from adamx.sweep.run import sources
 
 MINE = """
 from typing import NamedTuple
@@ -40,9 +42,9 @@ def value_and_grad(x, p):
 """
 
 
-def launch(problem, dtype, hyper, **args):
+def launch(name, dtype, hyper, **args):
     _, hyper, seeds = engine.columns("adam", hyper)
-    return Launch("adam", problem, args, hyper, seeds, 60, 7, dtype, "cpu", "constant", {}, (), {}, {})
+    return Launch(rule("adam"), problem(name, args), args, hyper, seeds, 60, 7, dtype, "cpu", "constant", {}, (), {})
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +60,7 @@ def swept(tmp_path_factory):
         ]
         results = [r for each in launches for r in replay.run([each], replay.Console(quiet=True))]
         config = {"problem": [{"name": "./mine.py"}, {"name": "quadratic"}], "optimizer": {"name": "adam"}}
-        sweep = record.start(store.open(), "test", config, [])
+        sweep = record.start(store.open(), "test", config, [], sources(launches))
         sweep.write(results, ["lr"], limit=4)
         sweep.finish()
         (folder / "mine.py").unlink()
@@ -151,11 +153,11 @@ def test_what_a_gpu_recorded_is_replayed_without_one(there, monkeypatch):
     parent, _ = there
     found = readback.read(f"{parent}:1")
     on_gpu = dataclasses.replace(found, results=[dataclasses.replace(r, backend="cuda") for r in found.results])
-    assert [launch.backend for launch in on_gpu.launches] == ["auto"]
-    assert replay.identical(on_gpu, replay.run(on_gpu.launches, Console(quiet=True))).all()
+    assert [launch.backend for launch in on_gpu.launches()] == ["auto"]
+    assert replay.identical(on_gpu, replay.run(on_gpu.launches(), Console(quiet=True))).all()
     on_gpu.parent.data.tags["gpu"] = "a card"
     monkeypatch.setattr(replay, "versions", lambda: {k: v for k, v in provenance.versions().items() if k != "gpu"})
-    assert replay.differences(on_gpu)["gpu"] == ("a card", "none")
+    assert replay.differences(on_gpu, replay.run(on_gpu.launches(), Console(quiet=True)))["gpu"] == ("a card", "none")
 
 
 def test_deviation():
@@ -197,7 +199,7 @@ def test_every_precision_is_read_from_its_name(there, dtype):
             continue
         name = Chunk(rule("adam"), {}, ("constant", {}), np.zeros(1), 1, 1, *wanted).precision
         found = readback.read(f"{there[0]}:2")
-        again = dataclasses.replace(found, results=[dataclasses.replace(found.results[0], dtype=name)]).launches[0]
+        again = dataclasses.replace(found, results=[dataclasses.replace(found.results[0], dtype=name)]).launches()[0]
         assert engine.precision(again.dtype, again.storage) == wanted, name
 
 

@@ -15,11 +15,11 @@ import pandas as pd
 import pytest
 from synthetic import product, synthetic
 
-import adamx.report
 from adamx.analysis.scales import Scale
 from adamx.analysis.theory import lines
 from adamx.record import parent, readback
 from adamx.regimes import REGIMES
+from adamx.report import __main__ as command
 from adamx.report import page
 from adamx.report.content import content
 from adamx.report.packing import pack, rounded
@@ -347,9 +347,9 @@ def inside(swept, monkeypatch):
 @pytest.mark.parametrize("named", ["id", "last"])
 def test_every_figure_is_drawn_again_from_the_tables(inside, named, tmp_path, capsys):
     _, run_id, results = inside
-    assert adamx.report.main([run_id if named == "id" else "last", "--out", str(tmp_path / "again")]) == 0
+    assert command.main([run_id if named == "id" else "last", "--out", str(tmp_path / "again")]) == 0
     (tmp_path / "first").mkdir()
-    names = adamx.report.draw(results, tmp_path / "first")
+    names = command.draw(results, tmp_path / "first")
     assert len(names) == 5 and all(name in capsys.readouterr().out for name in names[:1])
     for name in names:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name
@@ -357,7 +357,7 @@ def test_every_figure_is_drawn_again_from_the_tables(inside, named, tmp_path, ca
 
 def test_figures_become_artifacts(inside):
     _, run_id, _ = inside
-    assert adamx.report.main([run_id]) == 0
+    assert command.main([run_id]) == 0
     artifacts = {file.path for file in readback.open().client.list_artifacts(run_id)}
     assert {"report.html", "table.parquet"} <= artifacts and sum(name.endswith(".png") for name in artifacts) == 4
 
@@ -368,7 +368,7 @@ def test_what_is_no_sweep_is_said_in_a_line(inside, typed, capsys):
     store = readback.open()
     (child, *_) = store.client.search_runs([store.experiment.experiment_id], f"tags.mlflow.parentRunId = '{run_id}'")
     address = typed.replace("CHILD", child.info.run_id).replace("PARENT", run_id)
-    assert adamx.report.main([address]) == 2
+    assert command.main([address]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and (typed == "nothing" or run_id in said)
 
@@ -377,7 +377,7 @@ def test_last_of_an_empty_store_is_said(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     parent.open()
-    assert adamx.report.main(["last"]) == 2
+    assert command.main(["last"]) == 2
     assert "no sweep is recorded" in capsys.readouterr().err
 
 

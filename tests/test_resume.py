@@ -23,7 +23,6 @@ from adamx.engine import simulate as engine
 from adamx.engine.cpu import backend
 from adamx.engine.launch import build
 from adamx.inputs.errors import InputError
-from adamx.problems import problem
 from adamx.record import identity
 from adamx.sweep import command as sweep
 from adamx.sweep import journal
@@ -161,9 +160,10 @@ def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
         file.seek(0)
         json.dump(about, file)
     assert "are other runs now than they were" in type_("resume=last")[2]
-    code = f"from adamx.journal import *; k = Journal(Path({str(kept.folder)!r})); k._lock; print(flush=True); input()"
+    hold = f"k = Journal(Path({str(kept.folder)!r})); k.lock(); print(flush=True); input()"
+    code = f"from adamx.sweep.journal import *; {hold}"
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
-    with subprocess.Popen([sys.executable, "-c", code], cwd=here, **pipes) as other:
+    with subprocess.Popen([sys.executable, "-O", "-c", code], cwd=here, **pipes) as other:
         assert other.stdout.readline() == b"\n"
         assert kept.alive
         assert "no sweep was interrupted here" in type_(f"resume={kept.run_id}")[2]
@@ -225,21 +225,19 @@ def test_identity_is_that_of_the_configuration(here):
         }  # fmt: skip
         return build(config, {})
 
-    beale = problem("beale")
     base = launch()
-    marks = identity.of_launch(base, beale)
-    (results,) = base.stream(beale)
+    marks = identity.of_launch(base)
+    (results,) = base.stream()
     assert identity.of_results(results) == marks and len(set(marks)) == 3
     same = [launch(record_every=7), launch(instruments=["grad_norm"]), launch(seed=0.0)]
-    assert all(identity.of_launch(each, beale) == marks for each in same)
+    assert all(identity.of_launch(each) == marks for each in same)
     other = [
         launch(steps=21), launch(seed=1), launch(dtype="float64"), launch(schedule="cosine"),
         launch(storage={"state": "bfloat16"}), launch(optimizer={**ADAM, "eps": 1e-7}),
     ]  # fmt: skip
-    assert not any(set(identity.of_launch(each, beale)) & set(marks) for each in other)
-    moved = problem("beale", {"x0": [1, 1.5]})
-    assert not set(identity.of_launch(base, moved)) & set(marks)
-    assert identity.of_launch(base, problem("beale", {"x0": (1, 1)})) == marks
+    assert not any(set(identity.of_launch(each)) & set(marks) for each in other)
+    assert not set(identity.of_launch(launch(problem={"name": "beale", "x0": [1, 1.5]}))) & set(marks)
+    assert identity.of_launch(launch(problem={"name": "beale", "x0": (1, 1)})) == marks
 
 
 def test_a_server_that_is_lost_is_sent_the_rest_by_resume(type_, here, monkeypatch):

@@ -315,9 +315,9 @@ import sys
 from pathlib import Path
 import mlflow, numpy as np
 from synthetic import product, synthetic
-from adamx import store
-from adamx.children import children
-from adamx.registry import InputError
+from adamx.inputs.errors import InputError
+from adamx.record import store
+from adamx.record.children import children
 sweep = synthetic(product(lr=np.geomspace(1e-4, 1, 40)))
 def write(path):
     try:
@@ -385,7 +385,7 @@ write("small/other.db")
 def test_a_full_disk_of_artifacts(here: Path) -> None:
     code = """
 import os
-from adamx import record
+from adamx.record import parent as record
 os.chdir("small")
 opened = store.open("sqlite:///../mlflow.db", "test")
 parent = record.start(opened, "full", {}, [])

@@ -18,7 +18,7 @@ from adamx.optimizers import optimizers, rule
 from adamx.problems import problem
 from adamx.schedules import Schedule
 from adamx.sweep import command as sweep
-from adamx.sweep import run
+from adamx.sweep import run as running
 
 MINE = """
 from typing import NamedTuple
@@ -60,7 +60,7 @@ def expand(type_, monkeypatch):
 
     def expand(*arguments):
         seen = []
-        monkeypatch.setattr(run, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
+        monkeypatch.setattr(running, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
         code, _, said = type_(*arguments)
         assert code == 0, said
         return seen
@@ -74,7 +74,7 @@ def columns(launch, *names):
 
 def test_bare_command_runs_the_default_grid(expand, type_):
     (bare,) = expand()
-    assert (bare.optimizer, bare.problem) == ("adam", "digits_mlp")
+    assert (bare.optimizer, bare.problem.name) == ("adam", "digits_mlp")
     assert len(bare) >= 500
     assert swept([bare]) == ["lr", "beta1", "beta2", "eps"]
     assert bare.config["optimizer"]["lr"].startswith("log:")
@@ -101,7 +101,7 @@ def test_single_run_has_the_defaults_of_the_rule(expand):
     assert {name: column.tolist() for name, column in launch.hyper.items()} == {
         name: [default] for name, default in {**rule("adam").defaults, **Schedule._field_defaults}.items()
     }
-    assert (launch.seeds.tolist(), launch.problem, launch.backend) == ([0], "rosenbrock", "cpu")
+    assert (launch.seeds.tolist(), launch.problem.name, launch.backend) == ([0], "rosenbrock", "cpu")
 
 
 def test_axes_cross_with_the_last_fastest_and_seeds_slowest(expand):
@@ -124,14 +124,14 @@ def test_hydras_own_sweeps(expand):
 def test_the_last_override_of_a_key_counts(expand):
     (launch,) = expand("optimizer.lr=0.1,0.2", "optimizer.lr=0.3", "problem=beale,rosenbrock", "problem=beale")
     assert launch.hyper["lr"].tolist() == [0.3]
-    assert launch.problem == "beale"
+    assert launch.problem.name == "beale"
     (launch,) = expand("optimizer.lr=0.3", "optimizer.lr=0.1,0.2")
     assert launch.hyper["lr"].tolist() == [0.1, 0.2]
 
 
 def test_choices_of_kernel_are_launches(expand):
     launches = expand("optimizer=adam,amsgrad", "problem=beale,rosenbrock,beale", "dtype=float32,float64", "steps=5,9")
-    assert [(x.optimizer, x.problem, x.dtype, x.steps) for x in launches] == [
+    assert [(x.optimizer, x.problem.name, x.dtype, x.steps) for x in launches] == [
         (optimizer, problem, dtype, steps)
         for optimizer in ("adam", "amsgrad")
         for problem in ("beale", "rosenbrock")
@@ -183,19 +183,19 @@ def test_an_axis_without_a_number_of_points_is_an_interval(expand):
 
 def test_a_preset_is_a_sweep_of_its_own(expand):
     (wide,) = expand("preset=wide_grid")
-    assert (len(wide), wide.problem, swept([wide])) == (4096, "digits_mlp", ["lr", "beta1", "beta2", "eps"])
+    assert (len(wide), wide.problem.name, swept([wide])) == (4096, "digits_mlp", ["lr", "beta1", "beta2", "eps"])
     assert ((wide.hyper["beta2"] >= 0) & (wide.hyper["beta2"] <= 1 - 1e-6)).all()
     (fixed,) = expand("preset=wide_grid", "problem=beale", "optimizer.eps=1e-8,1e-4", "samples=16")
-    assert (len(fixed), fixed.problem, set(fixed.hyper["eps"])) == (32, "beale", {1e-8, 1e-4})
+    assert (len(fixed), fixed.problem.name, set(fixed.hyper["eps"])) == (32, "beale", {1e-8, 1e-4})
 
 
 def test_thresholds_of_the_regimes_are_configuration(expand):
     (launch,) = expand("problem=beale", "regimes.spike_ratio=100", "regimes.blowup=3")
-    criteria, usual = launch.made().criteria, problem("beale").criteria
+    criteria, usual = launch.problem.criteria, problem("beale").criteria
     assert (criteria.spike_ratio, criteria.blowup) == (100, 3)
     assert criteria._replace(spike_ratio=usual.spike_ratio, blowup=usual.blowup) == usual
     (task,) = expand("regimes.keep=0.5")
-    assert task.made().criteria == problem("digits_mlp").criteria._replace(keep=0.5)
+    assert task.problem.criteria == problem("digits_mlp").criteria._replace(keep=0.5)
 
 
 def test_axes_may_stand_in_a_config_file(expand, tmp_path):
@@ -209,8 +209,9 @@ def test_axes_may_stand_in_a_config_file(expand, tmp_path):
 @pytest.mark.parametrize("path", ["mine.py", "./mine.py", "{here}/mine.py"])
 def test_a_file_is_an_option(expand, tmp_path, path):
     path = path.format(here=tmp_path)
+    (tmp_path / "mine.py").write_text(MINE)
     launches = expand(f"problem={path},beale", "problem.noise=0.5")
-    assert [(x.problem, x.problem_args["noise"]) for x in launches] == [(path, 0.5), ("beale", 0.5)]
+    assert [(x.problem.name, x.problem_args["noise"]) for x in launches] == [("mine", 0.5), ("beale", 0.5)]
 
 
 def test_single_mode_of_hydra(expand):
@@ -302,7 +303,7 @@ def test_a_bug_keeps_its_traceback(type_, monkeypatch):
     def bug(*_):
         raise ValueError("a bug")
 
-    monkeypatch.setattr(run, "run", bug)
+    monkeypatch.setattr(running, "run", bug)
     with pytest.raises(ValueError, match="a bug"):
         type_("problem=beale")
 
@@ -332,7 +333,7 @@ def fake_engine(monkeypatch):
                 raise KeyboardInterrupt
             part = {name: column[i : i + 4] for name, column in hyper.items()}
             tick(len(part["lr"]) * steps // 2)
-            results = synthetic(part, optimizer, problem.name, dtype, steps)
+            results = synthetic(part, optimizer.name, problem.name, dtype, steps)
             yield dataclasses.replace(results, settings=problem.settings)
 
     monkeypatch.setattr(engine, "stream", stream)

@@ -8,12 +8,14 @@ import pytest
 from rich.console import Console
 from synthetic import product, synthetic
 
+from adamx import replay
 from adamx.analysis.theory import eps_threshold
 from adamx.engine import simulate as engine
 from adamx.engine.launch import Launch
 from adamx.optimizers import optimizers, rule
+from adamx.problems import problem
 from adamx.record import parent as record
-from adamx.record import store
+from adamx.record import readback, store
 from adamx.regimes import REGIMES
 from adamx.why import __main__ as why
 from adamx.why import explain, knobs
@@ -24,8 +26,9 @@ from adamx.why.knobs import Change, Tried
 def launch(optimizer="adam", **hyper):
     _, hyper, seeds = engine.columns(optimizer, hyper, 7)
     settings = {"curvature": 1.0, "noise": 1e-12}
+    its_problem = problem("quadratic", settings)
     return Launch(
-        optimizer, "quadratic", settings, hyper, seeds, 20000, 200, "float64", "cpu", "constant", {}, (), {}, {}
+        rule(optimizer), its_problem, settings, hyper, seeds, 20000, 200, "float64", "cpu", "constant", {}, (), {}
     )
 
 
@@ -149,7 +152,7 @@ def sweep(tmp_path_factory):
     folder = tmp_path_factory.mktemp("why")
     with contextlib.chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.delenv("MLFLOW_TRACKING_URI", raising=False)
-        results = explain.replay.run([launch(lr=0.1, eps=[1e-8, 1e-2])], Console(quiet=True))
+        results = replay.run([launch(lr=0.1, eps=[1e-8, 1e-2])], Console(quiet=True))
         assert results[0].regime.tolist() == ["spiking", "converged"]
         opened = store.open()
         made = record.start(opened, "test", {}, [])
@@ -171,12 +174,12 @@ def there(sweep, monkeypatch):
 def test_a_spiking_run(there, capsys):
     """The eps that saves it is theory's, to the resolution of the values tried."""
     _, (spiking, _) = there
-    found = explain.recorded.read(spiking)
+    found = readback.read(spiking)
     cause = explain.explain(found, ["eps", "bias_correction"], Console(quiet=True))
     (saved,) = cause.turning
     assert saved.change.knob == "eps" and saved.run.regime[0] == "converged"
     assert 1 <= saved.change.new / eps_threshold(0.1, 0.9, 1.0) <= 10 ** (1 / knobs.A_DECADE) * 1.05
-    assert not explain.replay.identical(found, [saved.run]).any() and explain.replay.identical(found, [cause.run]).all()
+    assert not replay.identical(found, [saved.run]).any() and replay.identical(found, [cause.run]).all()
 
     assert why.main([spiking, "eps", "bias_correction"]) == 0
     said = " ".join(capsys.readouterr().out.split())

@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from adamx.engine.simulate import simulate
 from adamx.inputs.errors import InputError
+from adamx.optimizers import Rule
 from adamx.problems import Landscape, Problem
 
 FINE = 221  # points along each side
@@ -74,7 +75,7 @@ def check(problem: Problem) -> None:
 
 
 def surface(
-    problem: Problem, optimizer: str, paths: np.ndarray, losses: np.ndarray, view: View | None = None
+    problem: Problem, optimizer: str | Rule, paths: np.ndarray, losses: np.ndarray, view: View | None = None
 ) -> Surface:
     """The surface of a problem of two coordinates; of a linear model of two features, the section at its best bias.
 

@@ -194,4 +194,6 @@ def read(problem: Problem, chunk: Chunk, layout: Layout, arrays: Arrays, backend
         settings=problem.settings,
         setup=problem.setup,
         schedule=chunk.schedule[0],
+        digests={"optimizer": chunk.rule.digest, "problem": problem.digest},
+        files={k: f"{k}/{s.path}" for k, s in (("optimizer", chunk.rule.source), ("problem", problem.source)) if s},
     )

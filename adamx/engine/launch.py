@@ -10,10 +10,11 @@ import numpy as np
 
 from adamx import instruments
 from adamx.engine import simulate
+from adamx.engine.chunk import Chunk
 from adamx.engine.results import Results
 from adamx.inputs import axes
 from adamx.inputs.errors import InputError, whole
-from adamx.optimizers import rule
+from adamx.optimizers import Rule
 from adamx.problems import Problem, problem
 
 Axes = Mapping[str, np.ndarray | axes.Interval]
@@ -24,19 +25,19 @@ class Launch:
     """What one kernel computes: a run for each row of the columns.
 
     Attributes:
-        optimizer, problem: names, or paths of the user's files.
+        rule, problem: what runs, made and checked.
         problem_args: the problem's settings, as they were typed.
         hyper: (runs,) float64 columns of all hyperparameters.
         seeds: (runs,) int64; every setting runs with every seed.
         steps, record_every: whole numbers >= 1.
         dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
             that numbers are kept in (as for `simulate.precision`).
-        instruments: what is shown besides the loss. regimes: thresholds that are not the problem's own.
+        instruments: what is shown besides the loss.
         config: the resolved configuration; a swept value stands there as it was typed.
     """
 
-    optimizer: str
-    problem: str
+    rule: Rule
+    problem: Problem
     problem_args: dict[str, Any]
     hyper: dict[str, np.ndarray]
     seeds: np.ndarray
@@ -47,40 +48,37 @@ class Launch:
     schedule: str
     storage: dict[str, str | None]
     instruments: str | Sequence[str]
-    regimes: Mapping[str, float | None]
     config: dict[str, Any]
 
     def __len__(self) -> int:
         return len(self.seeds)
 
     def __str__(self) -> str:
-        return f"{self.optimizer} on {self.problem}"
+        return f"{self.optimizer} on {self.problem.name}"
+
+    @property
+    def optimizer(self) -> str:
+        """The rule's name."""
+        return self.rule.name
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of `simulate.stream`, but for the problem."""
-        names = ("optimizer", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
-        return {**{name: getattr(self, name) for name in names}, "hyper": {**self.hyper, "seed": self.seeds}}
+        """Of `simulate.stream`."""
+        names = ("problem", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
+        own = {name: getattr(self, name) for name in names}
+        return {"optimizer": self.rule, **own, "hyper": {**self.hyper, "seed": self.seeds}}
 
-    def made(self) -> Problem:
-        """Its problem.
-
-        Raises:
-            InputError: there is none of that name, or a setting or threshold that cannot be used.
-        """
-        return problem(self.problem, self.problem_args, self.regimes)
-
-    def check(self, problem: Problem) -> None:
-        """Raise InputError unless the instruments can look at this optimizer on this problem."""
-        instruments.check(self.instruments, rule(self.optimizer), problem)
-
-    def stream(self, problem: Problem, tick: Callable[[int], None] | None = None) -> Iterator[Results]:
+    def stream(self, tick: Callable[[int], None] | None = None) -> Iterator[Results]:
         """Finished chunks of runs, from the engine."""
-        return simulate.stream(problem=problem, tick=tick, **self.arguments)
+        return simulate.stream(tick=tick, **self.arguments)
 
-    def compiled(self, problem: Problem) -> bool:
+    def chunks(self) -> Iterator[Chunk]:
+        """What a backend is given, in order."""
+        return simulate.chunks(**self.arguments)
+
+    def compiled(self) -> bool:
         """Whether the launch can begin without compiling."""
-        return simulate.compiled(problem, next(simulate.chunks(problem=problem, **self.arguments)), self.backend)
+        return simulate.compiled(self.problem, next(self.chunks()), self.backend)
 
 
 def build(config: dict[str, Any], swept: Axes) -> Launch:
@@ -104,9 +102,13 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
     shape = (config["steps"], config["record_every"], config["dtype"])
     simulate.check_shape(*shape, names["backend"], config["schedule"])
     simulate.precision(config["dtype"], config["storage"])
-    _, hyper, seeds = simulate.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
+    rule, hyper, seeds = simulate.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
+    its_problem = problem(names["problem"], groups["problem"], config.get("regimes", {}))
+    instruments.check(config["instruments"], rule, its_problem)
     return Launch(
-        **names,
+        rule=rule,
+        problem=its_problem,
+        backend=names["backend"],
         problem_args=groups["problem"],
         hyper=hyper,
         seeds=seeds,
@@ -116,7 +118,6 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
         schedule=config["schedule"],
         storage=config["storage"],
         instruments=config["instruments"],
-        regimes=config.get("regimes", {}),
         config=config,
     )
 
@@ -151,16 +152,22 @@ def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:
     return draws
 
 
+def _choice(launch: Launch, key: str) -> str:
+    """One of a launch's choices of kernel; a user's file counts by its content."""
+    chosen = launch.rule if key == "optimizer" else getattr(launch, key)
+    return str(getattr(chosen, "source", None) or getattr(chosen, "name", chosen))
+
+
 def swept(launches: Sequence[Launch]) -> list[str]:
     """The names of all that differs between runs: choices of kernel, settings of the problem, columns."""
     choices = ("optimizer", "schedule", "problem", "dtype")
-    names = [key for key in choices if len({getattr(each, key) for each in launches}) > 1]
+    names = [key for key in choices if len({_choice(each, key) for each in launches}) > 1]
     if "dtype" not in names and len({repr(each.storage) for each in launches}) > 1:
         names.append("dtype")  # the name of the precision, as recorded, says the storage too
     settings: dict[tuple[str, str], set[str]] = {}  # two problems differ in their settings without a sweep over them
     for each in launches:
         for key, value in each.problem_args.items():
-            settings.setdefault((each.problem, key), set()).add(repr(value))
+            settings.setdefault((_choice(each, "problem"), key), set()).add(repr(value))
     names += dict.fromkeys(key for (_, key), values in settings.items() if len(values) > 1)
     columns = [{**each.hyper, "seed": each.seeds} for each in launches]
     for key in dict.fromkeys(key for column in columns for key in column):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,6 +34,8 @@ class Results:
         figures: what `regimes.track` kept at every step (runs,), by name.
         minimum: the problem's known least loss; gaps are measured from it.
         criteria: the thresholds the figures were kept with.
+        digests: of "optimizer" and "problem", the content of what was computed: code and data.
+        files: of those of them that are a user's files, where a record keeps the file.
     """
 
     optimizer: str
@@ -51,6 +53,8 @@ class Results:
     settings: Mapping[str, object] = field(default_factory=dict)
     setup: Mapping[str, object] = field(default_factory=dict)
     schedule: str = "constant"
+    digests: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.loss.shape[1]
@@ -127,6 +131,21 @@ class Results:
             figures={k: v[runs] for k, v in self.figures.items()},
             curves={k: v[:, runs] for k, v in self.curves.items()},
         )
+
+
+def told_apart(results: Sequence[Results]) -> list[Results]:
+    """Results of which no two have one name for different things: the second `mine` is `mine (2)`."""
+    found = list(results)
+    for kind in ("optimizer", "problem"):
+        taken: dict[str, list[str]] = {}  # name -> its files, in their order
+        for i, r in enumerate(found):
+            name, file = getattr(r, kind), r.files.get(kind, "shipped")
+            known = taken.setdefault(name, [])
+            if file not in known:
+                known.append(file)
+            if known.index(file):
+                found[i] = replace(r, **{kind: f"{name} ({known.index(file) + 1})"})  # type: ignore[arg-type]
+    return found
 
 
 def concatenate(parts: Iterable[Results]) -> Results:

@@ -26,7 +26,7 @@ MAX_SEED = 2**32
 
 
 def columns(
-    optimizer: str, hyper: Mapping[str, Any], seed: Any = 0
+    optimizer: str | optimizers.Rule, hyper: Mapping[str, Any], seed: Any = 0
 ) -> tuple[optimizers.Rule, dict[str, np.ndarray], np.ndarray]:
     """The rule, a column for each of its hyperparameters and the seeds, all of one length.
 
@@ -92,7 +92,7 @@ def precision(dtype: str, storage: Mapping[str, str | None] | None = None) -> tu
 
 
 def chunks(
-    optimizer: str,
+    optimizer: str | optimizers.Rule,
     problem: Problem,
     hyper: Mapping[str, Any],
     steps: int,
@@ -130,7 +130,7 @@ def compiled(problem: Problem, chunk: Chunk, backend: str) -> bool:
 
 
 def stream(
-    optimizer: str,
+    optimizer: str | optimizers.Rule,
     problem: Problem,
     hyper: Mapping[str, Any],
     steps: int,
@@ -165,10 +165,11 @@ def _halved(device: Any, problem: Problem, chunk: Chunk) -> Iterator[Results]:
         yield results
 
 
-def _uncompiled(optimizer: str, problem: Problem, error: NumbaError) -> Exception:
+def _uncompiled(optimizer: str | optimizers.Rule, problem: Problem, error: NumbaError) -> Exception:
     """The error for a user's file that is good Python and no kernel; for what is shipped, the compiler's own."""
     function = getattr(problem, "function", None)
-    yours = [n for n, f in ((optimizer, optimizers.rule(optimizer).update), (problem.name, function)) if is_user(f)]
+    rule = optimizers.rule(optimizer)
+    yours = [name for name, f in ((rule.name, rule.update), (problem.name, function)) if is_user(f)]
     if not yours:
         return error
     innermost = str(error).rpartition("Failed in")[2].splitlines()[1:]  # Numba tells the whole way there
@@ -178,7 +179,7 @@ def _uncompiled(optimizer: str, problem: Problem, error: NumbaError) -> Exceptio
 
 
 def simulate(
-    optimizer: str,
+    optimizer: str | optimizers.Rule,
     problem: str | Problem,
     hyper: Mapping[str, Any],
     steps: int,
@@ -196,7 +197,7 @@ def simulate(
     """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
 
     Args:
-        optimizer: a name in `adamx.optimizers`, or the path of a file with a rule.
+        optimizer: a name in `adamx.optimizers`, the path of a file with a rule, or a rule made before.
         problem: a name in `adamx.problems`, the path of a file with a landscape, or a problem made before.
         hyper: hyperparameter names to scalars or equal-length arrays, a run each; `adamx.grid` makes products.
             What is not named has the rule's default. "seed" may be among the names, and "lr_warmup" and "lr_end".

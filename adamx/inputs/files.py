@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.util
+import linecache
+import os
 import sys
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
+from typing import NamedTuple
 
 from adamx.inputs.errors import InputError, raised, unknown
 
 USER = "_adamx_user_"  # begins the names of modules that are a user's files
+
+
+class Source(NamedTuple):
+    """A user's file as it ran."""
+
+    name: str
+    content: bytes
+
+    @property
+    def path(self) -> str:
+        """Where a record keeps it: in a folder that is named for its content."""
+        return f"{hashlib.sha256(self.content).hexdigest()[:16]}/{self.name}"
 
 
 @cache
@@ -44,6 +61,11 @@ def file(typed: str) -> Path | None:
         return None
 
 
+def source(module: ModuleType) -> Source | None:
+    """The user's file that a module is; None of what is shipped."""
+    return getattr(module, "__adamx_source__", None)
+
+
 def is_user(function: object) -> bool:
     """Whether a function is of a user's file."""
     return getattr(function, "__module__", "").startswith(USER)
@@ -54,23 +76,47 @@ def _load_file(name: str, kind: str) -> ModuleType:
     if path is None:
         raise InputError(f"{kind} file {name!r} does not exist")
     try:
-        return _execute(path, path.stat().st_mtime_ns)
+        content = path.read_bytes()
+        module = _execute(path, content)
     except (Exception, SystemExit) as error:  # the user's own code: anything may come
         raise raised(f"{kind} file {str(path)!r}", error) from error
+    _remember(content)
+    return module
 
 
 @cache
-def _execute(path: Path, changed: int) -> ModuleType:
-    """The module of a file, once for every state of it."""
+def _execute(path: Path, content: bytes) -> ModuleType:
+    """The module of a file, once for every content of it."""
     name = USER + path.stem
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
+    vars(module)["__adamx_source__"] = Source(path.name, content)
+    text = content.decode(errors="replace")
+    linecache.cache[str(path)] = len(text), None, text.splitlines(True), str(path)  # as it ran, whatever comes later
     try:
-        source = compile(path.read_bytes(), str(path), "exec")  # not by the loader: its .pyc may be a second old
-        exec(source, module.__dict__)
+        exec(compile(content, str(path), "exec"), module.__dict__)  # not by the loader: its .pyc may be a second old
     except BaseException:
         del sys.modules[name]
         raise
     return module
+
+
+def known(content: bytes) -> bool:
+    """Whether this user has run a file of that content here before."""
+    return _mark(content).is_file()
+
+
+def _mark(content: bytes) -> Path:
+    """The empty file that stands for a content, in a folder that is this user's alone."""
+    home = os.environ.get("ADAMX_CACHE_DIR") or Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "adamx")
+    return Path(home).expanduser() / "ran" / hashlib.sha256(content).hexdigest()
+
+
+@cache
+def _remember(content: bytes) -> None:
+    with suppress(OSError, RuntimeError):  # no home, or nothing may be written there: then it is asked for again
+        mark = _mark(content)
+        mark.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        mark.touch()

@@ -38,8 +38,9 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx.inputs.errors import InputError, told, unknown
-from adamx.inputs.files import load, names
+from adamx.inputs.files import Source, load, names, source
 from adamx.portable import portable
+from adamx.portable.content import identity
 from adamx.schedules import Schedule
 
 PACKAGE = "adamx.optimizers"
@@ -57,7 +58,10 @@ def no_time(t, clock, h):
 
 @dataclass(frozen=True)
 class Rule:
-    """An update rule as the engine sees it."""
+    """An update rule as the engine sees it.
+
+    `source` is the user's file that it comes from, None of a shipped one; `digest` is the content of what it computes.
+    """
 
     name: str
     Hyper: Any
@@ -71,6 +75,8 @@ class Rule:
     pool: Callable[..., Any] | None
     preconditioner: Callable[..., Any] | None
     doc: str
+    source: Source | None
+    digest: str
 
     @property
     def defaults(self) -> dict[str, float | bool]:
@@ -83,12 +89,14 @@ def optimizers() -> tuple[str, ...]:
     return names(PACKAGE)
 
 
-def rule(name: str) -> Rule:
-    """The rule of that name, or from the user's file at that path.
+def rule(name: str | Rule) -> Rule:
+    """The rule of that name, or from the user's file at that path; a rule that was made before is itself.
 
     Raises:
         InputError: there is none; the message has the nearest name.
     """
+    if isinstance(name, Rule):
+        return name
     module = load(PACKAGE, "optimizer", name)
     with told("optimizer", name):
         return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], module)
@@ -100,6 +108,7 @@ def _rule(name: str, module: Any) -> Rule:
         if not hasattr(module, needed):
             raise InputError(f"optimizer {name!r} has no `{needed}`: adamx/optimizers/sgd.py is the least example")
     State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
+    parts = ("initial_state", "initial_clock", "per_step", "update", "pool", "Hyper", "State", "Clock", "Pool")
     rule = Rule(
         name=name,
         Hyper=module.Hyper,
@@ -113,6 +122,8 @@ def _rule(name: str, module: Any) -> Rule:
         pool=getattr(module, "pool", None),
         preconditioner=getattr(module, "preconditioner", None),
         doc=module.__doc__ or "",
+        source=source(module),
+        digest=identity(*(getattr(module, part, None) for part in parts)),
     )
     _try(rule)
     return rule

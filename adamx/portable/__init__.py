@@ -16,13 +16,14 @@ import cmath
 import inspect
 import math
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
-from types import CodeType, FunctionType
 from typing import Any, TypeVar
 
 import numpy as np
 from numba.extending import register_jitable
+
+from adamx.portable.content import reads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -99,7 +100,7 @@ def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
     complex_step = issubclass(real, np.complexfloating)
     if complex_step:
         namespace["abs"] = analytic_abs
-    for name, value in _reads(fn):
+    for name, value in reads(fn):
         if complex_step and value is math:
             value = cmath
         elif getattr(value, "__portable__", False):
@@ -109,16 +110,3 @@ def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
         namespace[name] = value
     exec(compile(tree, inspect.getfile(fn), "exec"), namespace)
     return portable(namespace[fn.__name__])
-
-
-def _reads(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
-    """The globals that a function reads."""
-
-    def names(code: CodeType) -> Iterator[str]:
-        yield from code.co_names
-        for const in code.co_consts:
-            if isinstance(const, CodeType):
-                yield from names(const)
-
-    assert isinstance(fn, FunctionType)
-    return ((n, fn.__globals__[n]) for n in names(fn.__code__) if n in fn.__globals__)

@@ -24,13 +24,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from adamx.inputs.errors import InputError, raised, told, unknown, whole
-from adamx.inputs.files import load, names
+from adamx.inputs.files import Source, load, names, source
 from adamx.optimizers import Nothing
+from adamx.portable.content import identity
 from adamx.regimes import Criteria
 
 PACKAGE = "adamx.problems"
@@ -41,7 +43,8 @@ LOSSES = ("softmax", "logistic", "squares")
 class Landscape:
     """A function of `dim` coordinates as the engine sees it. `params` is (fields, dim or 1).
 
-    `settings` are all of the problem's settings, `setup` those that are not its defaults.
+    `settings` are all of the problem's settings, `setup` those that are not its defaults. `source` is the user's file
+    that it comes from, None of a shipped one.
     """
 
     name: str
@@ -57,10 +60,16 @@ class Landscape:
     criteria: Criteria
     minimizers: np.ndarray
     bounds: tuple[float, float] | None
+    source: Source | None = None
 
     @property
     def dim(self) -> int:
         return len(self.start)
+
+    @cached_property
+    def digest(self) -> str:
+        """The content of what is minimised."""
+        return identity(self.function, self.Params, self.params, self.start, self.minimum, self.bounds)
 
     @property
     def online(self) -> bool:
@@ -92,6 +101,12 @@ class Task:
     setup: Mapping[str, Any] = field(default_factory=dict)
     thresholds: Mapping[str, float] = field(default_factory=dict)
     minimum: float = 0.0
+    source: Source | None = None
+
+    @cached_property
+    def digest(self) -> str:
+        """The content of what is minimised: data and model."""
+        return identity(self.x, self.y, self.val_x, self.val_y, self.widths, self.loss)
 
     @property
     def dim(self) -> int:
@@ -129,10 +144,11 @@ def problem(
     module = load(PACKAGE, "problem", name)
     given, own = dict(args or {}), _thresholds(thresholds or {})
     with told("problem", name):
+        short = name.removesuffix(".py").rsplit("/", 1)[-1]
         if hasattr(module, "build"):
-            return replace(_task(name, module, given), thresholds=own)
-        made = _landscape(name.removesuffix(".py").rsplit("/", 1)[-1], module, given)
-        return replace(made, criteria=made.criteria._replace(**own))
+            return replace(_task(short, module, given), thresholds=own, source=source(module))
+        made = _landscape(short, module, given)
+        return replace(made, criteria=made.criteria._replace(**own), source=source(module))
 
 
 def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:

@@ -14,7 +14,6 @@ from adamx.engine.launch import Launch, swept
 from adamx.engine.results import Results
 from adamx.engine.simulate import simulate
 from adamx.inputs.errors import InputError, unknown, whole
-from adamx.optimizers import rule
 from adamx.problems import Landscape, Problem
 from adamx.schedules import Schedule
 
@@ -62,17 +61,17 @@ def compute(launches: Sequence[Launch], view: View | None = None) -> Race:
     from adamx.analysis.surface import check, surface
     from adamx.race.pictures import MOST, Race, Racer
 
-    if len({(each.problem, repr(each.problem_args), each.steps) for each in launches}) > 1:
+    if len({(each.problem.digest, repr(each.problem_args), each.steps) for each in launches}) > 1:
         raise InputError("a race has one problem and one number of steps; its racers differ in anything else")
     count = sum(map(len, launches))
     if count > MOST:
         raise InputError(f"a race of {count:,}: at most {MOST} can be told apart")
-    its_problem = launches[0].made()
+    its_problem = launches[0].problem
     check(its_problem)
     racers, points = [], []
     names = _telling(launches)
     for launch in launches:
-        results, paths = _simulate(launch, its_problem)
+        results, paths = _simulate(launch)
         for run, row in enumerate(results.table.to_dict("records")):
             racers.append(
                 Racer(
@@ -88,7 +87,7 @@ def compute(launches: Sequence[Launch], view: View | None = None) -> Race:
             )
         points.append(paths)
     loss = np.array([racer.loss for racer in racers])
-    below = surface(its_problem, launches[0].optimizer, np.concatenate(points), loss, view)
+    below = surface(its_problem, launches[0].rule, np.concatenate(points), loss, view)
     goal = below.base + below.target
     drawn = np.append(np.maximum(loss, goal - abs(loss[0, 0] - goal)), goal)  # far beyond the goal is of no interest
     return Race(
@@ -103,20 +102,21 @@ def compute(launches: Sequence[Launch], view: View | None = None) -> Race:
 def _title(launches: Sequence[Launch], its_problem: Problem) -> str:
     """The optimizers and the problem with what was changed of it; its start and its goal are in the picture."""
     settings = (f"{k}={v}".replace(" ", "") for k, v in its_problem.setup.items() if k not in ("x0", "target"))
-    optimizers = ", ".join(dict.fromkeys(Path(each.optimizer).stem for each in launches))
+    optimizers = ", ".join(dict.fromkeys(each.optimizer for each in launches))
     return " ".join([optimizers, "on", its_problem.name, *settings])
 
 
-def _simulate(launch: Launch, its_problem: Problem) -> tuple[Results, np.ndarray]:
+def _simulate(launch: Launch) -> tuple[Results, np.ndarray]:
     """What the runs of a launch did, and their points (runs, steps + 1, coordinates)."""
+    its_problem = launch.problem
     if isinstance(its_problem, Landscape):
-        results = simulate(problem=its_problem, **replace(launch, instruments=("path",)).arguments)
+        results = simulate(**replace(launch, instruments=("path",)).arguments)
         return results, np.stack([results.curves[f"x{i}"].T for i in range(its_problem.dim)], axis=-1)
     # Only the end of a task's path is known; at constant lr a run of t steps is the beginning of a longer one.
     if launch.schedule != "constant":
         raise InputError(f"schedule={launch.schedule}: on {its_problem.name}, which is a task, lr must be constant")
     lengths = range(1, launch.steps + 1)
-    ends = [simulate(problem=its_problem, **replace(launch, steps=t).arguments) for t in lengths]
+    ends = [simulate(**replace(launch, steps=t).arguments) for t in lengths]
     start = np.zeros_like(ends[0].x)
     return ends[-1], np.stack([start, *(each.x for each in ends)], axis=1)
 
@@ -153,7 +153,7 @@ def _choice(results: Results, names: Sequence[str]) -> str:
 
 def _constants(launch: Launch, run: int, names: Sequence[str]) -> str:
     """lr, what tells racers apart, and whatever else is not the optimizer's default, as typed."""
-    defaults = {**Schedule._field_defaults, **rule(launch.optimizer).defaults}
+    defaults = {**Schedule._field_defaults, **launch.rule.defaults}
     values = {name: column[run] for name, column in launch.hyper.items()}
     return " ".join(f"{n}={v:.6g}" for n, v in values.items() if n in ("lr", *names) or v != defaults[n])
 

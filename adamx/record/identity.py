@@ -1,7 +1,8 @@
-"""Identity: 32 hex digits of everything that says what a run is, the code and its machine apart.
+"""Identity: 32 hex digits of everything that says what a run is, the machine and the compiler apart.
 
-The same for a run that will be computed (a `Chunk`) and one that was (`Results`). What looks on (instruments) does not
-count, nor does how often the loss is recorded.
+The same for a run that will be computed (a `Chunk`) and one that was (`Results`). The rule and the problem count by
+their content, code and data, and not by their names. What looks on (instruments) does not count, nor does how often the
+loss is recorded.
 """
 
 from __future__ import annotations
@@ -15,31 +16,29 @@ import numpy as np
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
-from adamx.engine.simulate import chunks
-from adamx.problems import Problem
 from adamx.regimes import Criteria
 
 
-def of_launch(launch: Launch, problem: Problem) -> list[str]:
+def of_launch(launch: Launch) -> list[str]:
     """(runs,) of a launch that has not been computed."""
     found: list[str] = []
-    for chunk in chunks(problem=problem, **launch.arguments):
+    for chunk in launch.chunks():
         columns = {**chunk.hyper, **chunk.schedule[1], "seed": chunk.seeds}
-        names = (chunk.rule.name, chunk.schedule[0], problem.name, chunk.precision)
-        found += _marks(names, problem.criteria, problem.settings, chunk.steps, columns)
+        names = (chunk.rule.digest, chunk.schedule[0], launch.problem.digest, chunk.precision)
+        found += _marks(names, launch.problem.criteria, launch.problem.settings, chunk.steps, columns)
     return found
 
 
 def of_results(r: Results) -> list[str]:
     """(runs,) of runs that were computed."""
-    names = (r.optimizer, r.schedule, r.problem, r.dtype)
+    names = (r.digests.get("optimizer", r.optimizer), r.schedule, r.digests.get("problem", r.problem), r.dtype)
     return _marks(names, r.criteria, r.settings, int(r.steps[-1]), r.columns)
 
 
 def _marks(
     names: Sequence[str], criteria: Criteria, settings: Mapping[str, Any], steps: int, columns: Mapping[str, np.ndarray]
 ) -> list[str]:
-    said = {key: _plain(value) for key, value in settings.items()}
+    said = {key: _plain(value) for key, value in settings.items() if key != "path"}  # data count by their content
     same = json.dumps([*names, *criteria, steps, sorted(columns)]) + json.dumps(said, sort_keys=True)
     return digests(same, np.column_stack([columns[name].astype(np.float64) for name in sorted(columns)]))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import os
 import platform
+import re
 import shlex
 import tempfile
 import time
@@ -65,6 +66,7 @@ def start(
     name: str,
     config: Mapping[str, Any],
     overrides: Sequence[str],
+    sources: Mapping[str, bytes] | None = None,
     module: str = "adamx.sweep",
     about: str = "",
 ) -> Sweep:
@@ -72,6 +74,7 @@ def start(
 
     Args:
         name: such as "adam on digits_mlp". config: resolved and nested, of plain containers. overrides: as typed.
+        sources: the user's files, by the artifact's path, such as problem/1c2f9a7be0d4c3aa/mine.py.
         module: what was called with them. about: the first words of the description, Markdown.
     """
     command = shlex.join(["python", "-m", module, *overrides])
@@ -95,9 +98,10 @@ def start(
         run_id = run.info.run_id
         client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
         client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
-        for path, source in _sources(config).items():
-            client.log_text(run_id, source, path)
-    return Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
+        sweep = Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
+        for path, source in (sources or {}).items():
+            sweep._artifact(path, source)
+    return sweep
 
 
 def points(store: Store) -> set[str]:
@@ -256,7 +260,8 @@ class Sweep:
         metrics |= {f"runs_{name}": int((table["regime"] == name).sum()) for name in REGIMES}
         tags = {"children": sentence}
         for problem, group in table[np.isfinite(table["final_loss"])].groupby("problem"):
-            of = f".{problem}" if table["problem"].nunique() > 1 else ""  # losses of two problems do not compare
+            key = re.sub(r"[^\w. -]", "", problem)  # as MLflow allows
+            of = f".{key}" if table["problem"].nunique() > 1 else ""  # losses of two problems do not compare
             best = group["final_loss"].idxmin()
             metrics[f"best_final_loss{of}"] = float(table["final_loss"][best])
             own = settings.loc[best].drop(["run", "run_id"]).dropna()
@@ -275,26 +280,13 @@ class Sweep:
 
     def _artifact(self, name: str, content: bytes) -> None:
         with tempfile.TemporaryDirectory() as folder:
-            path = Path(folder, name)
+            path = Path(folder, Path(name).name)
             path.write_bytes(content)
-            self.store.client.log_artifact(self.run_id, str(path))
+            self.store.client.log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
 
 
 def _offset(progress: Progress, before: int, total: int, written: int, _: int) -> None:
     progress(before + written, total)
-
-
-def _sources(config: Mapping[str, Any]) -> dict[str, str]:
-    """The user's own files that a configuration names: their text by the artifact's path, such as problem/mine.py."""
-    sources: dict[str, str] = {}
-    for kind in ("optimizer", "problem"):
-        groups = config.get(kind)
-        for group in groups if isinstance(groups, list) else [groups]:
-            name = str(group.get("name")) if isinstance(group, Mapping) else ""
-            if name.endswith(".py"):
-                path = Path(name).expanduser()
-                sources.setdefault(f"{kind}/{path.name}", path.read_text())
-    return sources
 
 
 def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

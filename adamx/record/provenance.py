@@ -15,6 +15,17 @@ from adamx.engine import backends
 PACKAGES = ("adamx", "numba", "numba-cuda", "numpy", "scipy", "mlflow", "hydra-core")
 
 
+def _blas() -> str:
+    """The library that multiplies matrices in tasks' kernels, scipy's: its sums differ by version and processor."""
+    import scipy.linalg  # noqa: F401  (loads it)
+    from threadpoolctl import threadpool_info
+
+    found = [each for each in threadpool_info() if each["user_api"] == "blas"]
+    own = [each for each in found if "scipy" in each["filepath"]] or found
+    words = ("internal_api", "version", "architecture", "threading_layer")
+    return ", ".join(sorted({" ".join(str(each.get(word) or "") for word in words).strip() for each in own}))
+
+
 def versions() -> dict[str, str]:
     """Each by its name, as a parent run's tags keep them."""
     tags = {"python": platform.python_version(), "platform": platform.platform(), "cores": str(os.cpu_count())}
@@ -25,7 +36,7 @@ def versions() -> dict[str, str]:
     with suppress(OSError, StopIteration):  # Linux alone tells the model
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         tags["cpu"] = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    tags |= backends.devices()
+    tags |= {"blas": _blas(), **backends.devices()}
     here = Path(__file__).parents[1]
     code = b"".join(path.read_bytes() for path in sorted(here.rglob("*.py")))
     tags["sources"] = hashlib.blake2b(code, digest_size=8).hexdigest()

@@ -26,17 +26,19 @@ from adamx import optimizers, problems
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
+from adamx.inputs.files import known
 from adamx.record import store
 from adamx.record.store import Store
 from adamx.record.tables import LAUNCHES
 from adamx.regimes import Criteria, Figures
 
+TRUST = "let the Python files that the record carries run, though nobody has run them here: read them first"
 ADDRESS = "a child's run id, PARENT:ROW for a row of its parent's table.parquet, or a parent's run id for all its runs"
 
 
 @dataclass(frozen=True)
 class Recorded:
-    """One run, or all runs of a sweep, as recorded.
+    """One run, or all runs of a sweep, as recorded. Reading executes nothing; `launches` loads the user's files.
 
     Attributes:
         parent: the sweep's MLflow run. run: the MLflow run that was asked for: a child, or the parent itself.
@@ -51,21 +53,25 @@ class Recorded:
     digests: list[str]
     results: list[Results]
 
-    @property
-    def launches(self) -> list[Launch]:
+    def launches(self, trust: bool = False) -> list[Launch]:
         """What computes each of the results again, to the bit on the same machine with the same versions.
 
+        Args:
+            trust: whether files that the record carries may run, though nobody has run them here.
         Raises:
-            InputError: an optimizer or problem that is neither shipped nor a file that the record has.
+            InputError: an optimizer or problem that is neither shipped nor a file that the record has, or a file that
+                is not trusted.
         """
-        return [self._launch(r) for r in self.results]
+        return [self._launch(r, trust) for r in self.results]
 
-    def _launch(self, r: Results) -> Launch:
+    def _launch(self, r: Results, trust: bool) -> Launch:
         dtype, *kept = r.dtype.split()  # the name of a precision, as Chunk.precision makes it
+        regimes = {name: value for name, value in r.criteria._asdict().items() if name != "target"}
+        settings = dict(r.settings)
         return Launch(
-            optimizer=self._source("optimizer", r.optimizer, optimizers.optimizers()),
-            problem=self._source("problem", r.problem, problems.problems()),
-            problem_args=dict(r.settings),
+            rule=optimizers.rule(self._source("optimizer", r, optimizers.optimizers(), trust)),
+            problem=problems.problem(self._source("problem", r, problems.problems(), trust), settings, regimes),
+            problem_args=settings,
             hyper={name: values for name, values in r.columns.items() if name != "seed"},
             seeds=r.columns["seed"],
             steps=int(r.steps[-1]),
@@ -75,19 +81,25 @@ class Recorded:
             schedule=r.schedule,
             storage={key: value for key, _, value in (pair.partition("=") for pair in kept)},
             instruments=(),  # they look at a run and do not touch it
-            regimes={name: value for name, value in r.criteria._asdict().items() if name != "target"},
             config={},
         )
 
-    def _source(self, kind: str, name: str, shipped: tuple[str, ...]) -> str:
+    def _source(self, kind: str, r: Results, shipped: tuple[str, ...], trust: bool) -> str:
         """A shipped name as it stands; else the user's file as it was when the sweep ran."""
-        if name in shipped:
+        name = getattr(r, kind)
+        if name in shipped and kind not in r.files:
             return name
-        file = f"{kind}/{Path(name).stem}.py"
+        kept = r.files.get(kind, f"{kind}/{Path(name).stem}.py")  # so in records before 0.2
         try:
-            return _file(self.store, self.parent.info.run_id, file)
+            file = _file(self.store, self.parent.info.run_id, kept)
         except InputError:
             raise InputError(f"{kind} {name!r} is not one of adamx, and its file is not in the record") from None
+        if not trust and not known(Path(file).read_bytes()):
+            raise InputError(
+                f"the record has a Python file of its own, {kept}, which was never run here: it is code that would "
+                f"run; read it ({file}) and say --trust"
+            )
+        return file
 
 
 def open() -> Store:

@@ -1,7 +1,8 @@
 """Tables: table.parquet and curves.parquet, all runs of a sweep as its parent run keeps them.
 
 table.parquet    a row a run: `run` (0, 1, ...), `run_id` of its child (null where it has none), optimizer,
-                 schedule, problem, dtype, backend, the problem's settings, hyperparameters, seed, `curve_digest`,
+                 schedule, problem, dtype, backend, `optimizer_digest` and `problem_digest` (their content: code
+                 and data), the problem's settings, hyperparameters, seed, `curve_digest`,
                  `point` (see `adamx.record.identity`),
                  figures as the kernel kept them (`figure.*`) and as a person reads them, regime
 curves.parquet   a row a run and record, ordered so: `run` (the row of the table), `step`, `loss`, further curves;
@@ -38,7 +39,8 @@ def halves(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[p
     was, did = [], []
     for r, ids in zip(results, run_ids, strict=True):
         known = {k: v if isinstance(v, (bool, int, float)) else text(v) for k, v in r.settings.items()}
-        was.append(pd.DataFrame({"run_id": ids, **r.names, **known, **r.columns}))
+        contents = {f"{kind}_digest": content for kind, content in r.digests.items()}
+        was.append(pd.DataFrame({"run_id": ids, **r.names, **contents, **known, **r.columns}))
         kept = {f"figure.{k}": v for k, v in r.figures.items() if k not in r.table}
         figures = r.table.drop(columns=list(r.columns)).astype({"regime": str})
         did.append(pd.DataFrame({"curve_digest": digests(r), "point": identity.of_results(r), **kept}).join(figures))

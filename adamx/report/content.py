@@ -168,8 +168,8 @@ def _importance(table: pd.DataFrame, names: list[str]) -> list[list[Any]]:
 def _theory(results: Results, scales: dict[str, Scale]) -> list[dict[str, Any]]:
     """Lines of theory for every two axes: for each position of the other axes that move them."""
     found: list[dict[str, Any]] = []
-    if results.schedule != "constant" or np.any(results.columns.get("lr_warmup", 0)):
-        return found
+    if results.files or results.schedule != "constant" or np.any(results.columns.get("lr_warmup", 0)):
+        return found  # of a user's file nothing is known, whatever its name
     base = {name: values[0] for name, values in results.columns.items() if name != "seed"}
 
     def known(x: str, y: str, **fixed: float) -> list[Line]:

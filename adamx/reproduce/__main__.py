@@ -77,7 +77,8 @@ def _one(each: Study, store: Any, out: Path | None) -> tuple[list[Check], float]
     from adamx.record import parent
 
     config = {"study": each.name, "claims": each.claims, "source": each.source}
-    sweep = parent.start(store, f"study {each.name}", config, [each.name], "adamx.reproduce", each.doc.strip())
+    said: dict[str, str] = {"module": "adamx.reproduce", "about": each.doc.strip()}
+    sweep = parent.start(store, f"study {each.name}", config, [each.name], **said)  # type: ignore[arg-type]
     try:
         start = perf_counter()
         runs = each.run()

@@ -15,8 +15,7 @@ from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.instruments import check as shown
 from adamx.instruments import curves
-from adamx.optimizers import rule
-from adamx.problems import Landscape, Problem
+from adamx.problems import Landscape
 from adamx.record.children import LOG_POINTS, POINTS
 from adamx.regimes import Figures, Marks
 
@@ -29,26 +28,26 @@ class _EnoughError(Exception):
     """The probe has run long enough."""
 
 
-def estimate(launches: Sequence[Launch], problems: Sequence[Problem], settings: Mapping[str, Any]) -> str:
+def estimate(launches: Sequence[Launch], settings: Mapping[str, Any]) -> str:
     """Lines that say how many runs there are and what they would take.
 
     The time is measured: each launch starts for real and is stopped after a second. It compiles kernels, too.
 
     Args:
-        problems: the problem of each launch. settings: `record` of the configuration.
+        settings: `record` of the configuration.
     """
     runs = sum(map(len, launches))
     limit = {"all": runs, "parent": 0}.get(settings["children"], settings["limit"])
     seconds = memory = points = 0.0
     lines = [f"{runs:,} runs in {len(launches)} launch{'es' * (len(launches) > 1)}"]
-    for launch, problem in zip(launches, problems, strict=True):
+    for launch in launches:
         lines.append(f"  {len(launch):,} of {launch}, {launch.steps:,} steps, {launch.dtype}")
-        one = _one(launch, problem)
-        memory += bytes_of(launch, problem)
+        one = _one(launch)
+        memory += bytes_of(launch)
         records = min(-(-launch.steps // launch.record_every) + 1, POINTS)
         written = records * (1 + len(one.curves)) + LOG_POINTS + len(one.table.columns)
         points += len(launch) * min(1, limit / runs) * written
-        seconds += _seconds(launch, problem)
+        seconds += _seconds(launch)
     return "\n".join(
         [
             *lines,
@@ -59,18 +58,19 @@ def estimate(launches: Sequence[Launch], problems: Sequence[Problem], settings: 
     )
 
 
-def bytes_of(launch: Launch, problem: Problem) -> float:
+def bytes_of(launch: Launch) -> float:
     """The memory that the curves, final points and columns of a launch take."""
-    own = len(curves(shown(launch.instruments, rule(launch.optimizer), problem), problem.dim))
+    problem = launch.problem
+    own = len(curves(shown(launch.instruments, launch.rule, problem), problem.dim))
     count = own + (1 if isinstance(problem, Landscape) else 4)
     records = -(-launch.steps // launch.record_every) + 1
     size = 8 if launch.dtype == "float64" else 4
     return len(launch) * (size * (records * count + problem.dim) + 8 * (len(launch.hyper) + FIGURES))
 
 
-def check_memory(launches: Sequence[Launch], problems: Sequence[Problem]) -> None:
+def check_memory(launches: Sequence[Launch]) -> None:
     """Raise InputError unless all curves fit the free memory, twice: chunks are joined at the end."""
-    needed = 2 * sum(bytes_of(*each) for each in zip(launches, problems, strict=True))
+    needed = 2 * sum(map(bytes_of, launches))
     if needed > (free := _free()):
         raise InputError(
             f"the curves need about {_size(needed)} of memory and {_size(free)} are free: raise record_every (now "
@@ -86,13 +86,13 @@ def _free() -> float:
     return math.inf
 
 
-def _one(launch: Launch, problem: Problem) -> Results:
+def _one(launch: Launch) -> Results:
     """A single short run, which also compiles the kernel."""
     hyper = {name: column[:1] for name, column in launch.hyper.items()}
-    return next(replace(launch, hyper=hyper, seeds=launch.seeds[:1], steps=1).stream(problem))
+    return next(replace(launch, hyper=hyper, seeds=launch.seeds[:1], steps=1).stream())
 
 
-def _seconds(launch: Launch, problem: Problem) -> float:
+def _seconds(launch: Launch) -> float:
     """Computing time of a launch, extrapolated from its first second."""
     start, finished, work = perf_counter(), 0, 1
 
@@ -103,7 +103,7 @@ def _seconds(launch: Launch, problem: Problem) -> float:
             raise _EnoughError
 
     try:
-        for chunk in launch.stream(problem, tick):
+        for chunk in launch.stream(tick):
             finished += len(chunk)
     except _EnoughError:
         pass

@@ -60,6 +60,14 @@ class Journal:
             raise
         return lock
 
+    def lock(self) -> None:
+        """Hold the lock until `release`, or as long as this process lives.
+
+        Raises:
+            BlockingIOError: another process holds it.
+        """
+        self._lock.fileno()  # opening takes it
+
     @property
     def alive(self) -> bool:
         """Whether a process works on the sweep."""
@@ -83,14 +91,14 @@ class Journal:
             InputError: another process does, or the overrides mean other runs than when the sweep began.
         """
         try:
-            assert self._lock
+            self.lock()
         except BlockingIOError:
             raise InputError(f"sweep {self.run_id} is being worked on by another process") from None
         if self.about["launches"] != [identity(launch) for launch in launches]:
             self.release(done=False)
             raise InputError(
                 f"sweep {self.run_id} cannot be resumed: {' '.join(self.about['overrides'])} are other runs now than "
-                "they were (adamx or its configuration has changed)"
+                "they were (a file, its data, adamx or its configuration has changed)"
             )
 
     @property
@@ -138,7 +146,7 @@ def begin(
     part = journal.folder / "sweep.json.part"
     with _written(journal.folder):
         journal.folder.mkdir(parents=True)
-        assert journal._lock
+        journal.lock()
         part.write_text(json.dumps(about))
         part.rename(journal.folder / "sweep.json")
     return journal
@@ -175,9 +183,9 @@ def find(uri: str, typed: str) -> Journal:
 
 
 def identity(launch: Launch) -> str:
-    """32 hex digits of everything that says what a launch computes, the code apart."""
-    same = {**launch.arguments, "problem": launch.problem, "problem_args": launch.problem_args}
-    same["regimes"] = launch.regimes
+    """32 hex digits of everything that says what a launch computes: its code and data too."""
+    same = {**launch.arguments, "optimizer": launch.rule.digest, "problem": launch.problem.digest}
+    same |= {"problem_args": launch.problem_args, "criteria": launch.problem.criteria}
     columns = same.pop("hyper")
     mark = blake2b(json.dumps(same, sort_keys=True, default=str).encode(), digest_size=16)
     for name in sorted(columns):

@@ -13,7 +13,6 @@ from rich.table import Column
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results, concatenate
-from adamx.problems import Problem
 from adamx.sweep.journal import Journal, missing, part
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
@@ -27,9 +26,7 @@ class _Bar(Progress):
         yield from (task.fields["words"] for task in self.tasks)
 
 
-def compute(
-    launches: Sequence[Launch], problems: Sequence[Problem], console: Console, journal: Journal | None = None
-) -> list[Results]:
+def compute(launches: Sequence[Launch], console: Console, journal: Journal | None = None) -> list[Results]:
     """The Results of each launch, with progress on the console; after Ctrl-C, those runs that were finished.
 
     Args:
@@ -37,15 +34,15 @@ def compute(
     """
     results: list[Results] = []
     with SweepProgress(launches, console) as progress:
-        for i, (launch, its_problem) in enumerate(zip(launches, problems, strict=True)):
+        for i, launch in enumerate(launches):
             parts = journal.kept(i) if journal else {}
-            progress.launch(launch, launch.compiled(its_problem))
+            progress.launch(launch, launch.compiled())
             for chunk in parts.values():
                 progress.finished(chunk)
             try:
                 for runs in list(missing([(first, len(chunk)) for first, chunk in parts.items()], len(launch))):
                     first = runs.start
-                    for chunk in part(launch, runs).stream(its_problem, progress.tick):
+                    for chunk in part(launch, runs).stream(progress.tick):
                         if journal:
                             journal.keep(i, first, chunk)
                         progress.finished(chunk)

@@ -12,8 +12,8 @@ import numpy as np
 
 from adamx.engine import backends
 from adamx.engine.launch import Launch, swept
+from adamx.engine.results import told_apart
 from adamx.inputs.errors import InputError, unknown, whole
-from adamx.problems import Problem
 from adamx.record import identity
 from adamx.record.children import select
 from adamx.sweep import journal
@@ -35,9 +35,6 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
 
     console, config = Console(), launches[0].config
     say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
-    problems = [launch.made() for launch in launches]
-    for launch, its_problem in zip(launches, problems, strict=True):
-        launch.check(its_problem)
     if sentence := backends.configure(config["backend"]):
         say(sentence, markup=False)
     whole("record.limit", config["record"]["limit"], 1)
@@ -47,9 +44,9 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     from adamx.sweep.estimate import check_memory, estimate
 
     if config["dry_run"]:
-        console.print(estimate(launches, problems, config["record"]), highlight=False, soft_wrap=True)
+        console.print(estimate(launches, config["record"]), highlight=False, soft_wrap=True)
         return
-    check_memory(launches, problems)
+    check_memory(launches)
     from adamx.record import parent  # with mlflow: seconds
     from adamx.record.writer import environment
     from adamx.report.figures import figures
@@ -57,25 +54,25 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
 
     store = parent.open()
     parent.bury(store)
-    rows = resumed.rows if resumed else _rows(launches, problems, config["skip"], store)
+    rows = resumed.rows if resumed else _rows(launches, config["skip"], store)
     parts = [part(each, own) for each, own in zip(launches, rows, strict=True)]
     planned, total = sum(map(len, launches)), sum(map(len, parts))
     if total < planned:
         say(f"{planned - total:,} of {planned:,} runs are recorded already, and skipped")
     if not total:
         return
-    problems = [each for each, own in zip(problems, parts, strict=True) if len(own)]
     launches = [own for own in parts if len(own)]
     if resumed:
         resumed.take(launches)
         sweep, kept = parent.resume(store, resumed.run_id), resumed
     else:
-        sweep = parent.start(store, _name(launches), _merged([launch.config for launch in launches]), overrides)
+        config_of_all = _merged([launch.config for launch in launches])
+        sweep = parent.start(store, _name(launches), config_of_all, overrides, sources(launches))
         kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows)
     finished = False
     try:
         start = perf_counter()
-        results = compute(launches, problems, console, kept)
+        results = told_apart(compute(launches, console, kept))
         done, seconds = sum(map(len, results)), perf_counter() - start
         sentence = "nothing was finished"
         if results:
@@ -106,20 +103,25 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         raise KeyboardInterrupt
 
 
-def _rows(launches: Sequence[Launch], problems: Sequence[Problem], skip: object, store: Any) -> list[np.ndarray]:
+def sources(launches: Sequence[Launch]) -> dict[str, bytes]:
+    """The user's files that launches are made of, as they ran, by the place where the record keeps them."""
+    made = [(kind, getattr(each, kind)) for each in launches for kind in ("rule", "problem")]
+    kinds = {"rule": "optimizer", "problem": "problem"}
+    return {f"{kinds[kind]}/{part.source.path}": part.source.content for kind, part in made if part.source}
+
+
+def _rows(launches: Sequence[Launch], skip: object, store: Any) -> list[np.ndarray]:
     """The runs of each launch that are to be computed: all, or those that are not recorded."""
     from adamx.record import parent
 
     known = parent.points(store) if skip else set()
-    marks = (
-        identity.of_launch(*each) if known else [""] * len(each[0]) for each in zip(launches, problems, strict=True)
-    )
+    marks = (identity.of_launch(each) if known else [""] * len(each) for each in launches)
     return [np.flatnonzero([mark not in known for mark in own]) for own in marks]
 
 
 def _name(launches: Sequence[Launch]) -> str:
     """A name for the parent run, such as "adam, amsgrad on beale"."""
-    optimizers, problems = ([getattr(x, kind) for x in launches] for kind in ("optimizer", "problem"))
+    optimizers, problems = ([x.optimizer for x in launches], [x.problem.name for x in launches])
     return f"{', '.join(dict.fromkeys(optimizers))} on {', '.join(dict.fromkeys(problems))}"
 
 

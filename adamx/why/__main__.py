@@ -35,12 +35,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN_ID", help="a child's run id, or PARENT:ROW for a row of its table.parquet")
     parser.add_argument("knobs", metavar="KNOB", nargs="*", help="only these, such as eps lr dtype; default: all")
     parser.add_argument("--out", type=Path, help="the .png to write, instead of one among the run's artifacts")
+    parser.add_argument("--trust", action="store_true", help=readback.TRUST)
     typed, console = parser.parse_args(arguments), Console()
     try:
         if typed.out and (typed.out.suffix != ".png" or not typed.out.parent.is_dir()):
             raise InputError(f"--out is {str(typed.out)!r}: a .png file in a folder that exists is needed")
         found = readback.read(typed.run)
-        cause = explain(found, typed.knobs, console)
+        cause = explain(found, typed.knobs, console, typed.trust)
     except InputError as error:
         print(f"adamx: {error}", file=sys.stderr)
         return 2

@@ -25,11 +25,12 @@ if TYPE_CHECKING:
     pass
 
 
-def explain(found: Recorded, only: Sequence[str], console: Console) -> Cause:
+def explain(found: Recorded, only: Sequence[str], console: Console, trust: bool = False) -> Cause:
     """Run a recorded run again with each of its knobs changed.
 
     Args:
         only: the knobs to change; all of them where it is empty.
+        trust: whether files that the record carries may run, though nobody has run them here.
     Raises:
         InputError: a sweep instead of a run, or a knob that the run does not have.
     """
@@ -37,7 +38,7 @@ def explain(found: Recorded, only: Sequence[str], console: Console) -> Cause:
         regimes = np.concatenate([r.regime for r in found.results])
         example = f"{found.run.info.run_id}:{np.argmax(regimes != 'converged')}"
         raise InputError(f"that is a sweep of {len(regimes):,} runs: one of them is needed, such as {example}")
-    (launch,), (old,) = found.launches, found.results
+    (launch,), (old,) = found.launches(trust), found.results
     changes = list(knobs.changes(launch, old.dtype))
     allowed = dict.fromkeys(change.knob for change in changes)
     for name in only:
@@ -47,5 +48,5 @@ def explain(found: Recorded, only: Sequence[str], console: Console) -> Cause:
     run, tries = knobs.tried(replay.run(knobs.launches(launch, changes), console), changes)
     hyper = {name: float(values[0]) for name, values in old.columns.items()}
     constant = old.schedule == "constant" and not hyper.get("lr_warmup")
-    theory = prediction(old.optimizer, old.problem, old.settings, hyper) if constant else None
+    theory = prediction(old.optimizer, old.problem, old.settings, hyper) if constant and not old.files else None
     return Cause(run, theory, tries)

@@ -67,7 +67,7 @@ def changes(launch: Launch, precision: str) -> Iterator[Change]:
     Args:
         precision: the name of its precision, as in `Results.dtype`.
     """
-    own = rule(launch.optimizer)
+    own = launch.rule
     for name, default in own.defaults.items():
         old = float(launch.hyper[name][0])
         kind, values = _values(name, default, old)
@@ -115,7 +115,9 @@ def launches(launch: Launch, changes: Sequence[Change]) -> list[Launch]:
 
 
 def _choice(change: Change) -> dict[str, Any]:
-    return {"dtype": change.new, "storage": {}} if change.knob == "dtype" else {change.knob: change.new}
+    if change.knob == "optimizer":
+        return {"rule": rule(str(change.new))}
+    return {"dtype": change.new, "storage": {}}
 
 
 def tried(results: Sequence[Results], changes: Sequence[Change]) -> tuple[Results, list[Tried]]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from adamx.engine.kernels.landscape import Kind, lane
 from adamx.engine.kernels.layout import Layout
-from adamx.portable.cache import cached, digest
+from adamx.portable.cache import cached
 
 LANES = 64
 
@@ -93,4 +93,4 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
                 for row in range(MARKS):
                     marks[row, first + at] = k[row, at]
 
-    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, kind.name, digest(kernel, kind.dtype))
+    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, kind.name, kind.dtype)

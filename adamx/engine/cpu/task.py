@@ -15,7 +15,7 @@ from adamx.engine.kernels.sharpness import Spare
 from adamx.engine.kernels.task import Look, training
 from adamx.engine.kernels.team import ALONE
 from adamx.optimizers import Rule
-from adamx.portable.cache import cached, digest
+from adamx.portable.cache import cached
 from adamx.portable.precision import Storage
 
 
@@ -47,4 +47,4 @@ def kernel_for(
             )  # fmt: skip
 
     name = f"{rule.name}_task_{dtype}_{schedule}_{storage.params}"
-    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))
+    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, dtype)

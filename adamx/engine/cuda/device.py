@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from adamx.inputs.errors import InputError
-from adamx.portable.cache import cached, digest
+from adamx.portable.cache import cached
 
 INSTALL = "pip install 'adamx[cuda]'"
 if not find_spec("numba_cuda"):
@@ -65,7 +65,7 @@ def jit(kernel: Callable[..., Any], name: str, dtype: str) -> Any:
         return cuda.jit(kernel)
     from numba.cuda.dispatcher import CUDACache
 
-    return cached(cuda.jit(lto=False), kernel, f"{name}_cuda", digest(kernel, dtype, "no fused sums"), CUDACache)
+    return cached(cuda.jit(lto=False), kernel, f"{name}_cuda", dtype, "no fused sums", disk=CUDACache)
 
 
 def launch(kernel: Any, shape: Sequence[Any], arguments: Sequence[Any]) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from adamx.optimizers import Rule
 from adamx.portable import specialise
-from adamx.portable.cache import cached, digest
+from adamx.portable.cache import cached
 from adamx.portable.unroll import rows
 
 
@@ -37,7 +37,7 @@ class Clockwork:
             store_clock(numbers, 0, clock)
             store_now(numbers, 0, now)
 
-        self._tick = cached(numba.njit(error_model="numpy"), tick, f"{rule.name}_tick_{dtype}", digest(tick, dtype))
+        self._tick = cached(numba.njit(error_model="numpy"), tick, f"{rule.name}_tick_{dtype}", dtype)
 
     def column(self, hyper: Any, clock: Any) -> np.ndarray:
         """The numbers when the clock stands at `clock`, (rows, 1)."""

@@ -15,7 +15,7 @@ from adamx.engine.stepper.tensors import memory
 from adamx.engine.stepper.tiles import Crew, Tiling, Work, work
 from adamx.optimizers import Rule
 from adamx.portable import portable
-from adamx.portable.cache import cached, digest
+from adamx.portable.cache import cached
 
 
 @cache
@@ -41,7 +41,7 @@ def kernels(rule: Rule, dtype: str) -> Work:
 
     def compiled(kernel: Any) -> Any:
         name = f"{rule.name}_{kernel.__name__}_{dtype}"
-        return cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, digest(kernel, dtype))
+        return cached(numba.njit(parallel=True, error_model="numpy"), kernel, name, dtype)
 
     return Work(*map(compiled, (sums, averages, moves))) if rule.pool else Work(None, None, compiled(moves))
 

@@ -1,0 +1,186 @@
+"""Content: a digest of all that a function computes from, however it is named and wherever it comes from."""
+
+from __future__ import annotations
+
+import enum
+import functools
+import hashlib
+import importlib.metadata
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from functools import cache
+from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
+from typing import Any
+
+import numpy as np
+
+# Counted by name and version: what is in them is not read.
+LIBRARIES = ("builtins", "cmath", "llvmlite", "math", "numba", "numba_cuda", "numpy", "operator", "scipy", "typing")
+
+
+class UnreadableError(TypeError):
+    """Something that code reads has no content that a digest could follow."""
+
+
+def digest(*parts: object) -> str:
+    """16 hex digits that change when the content of any part changes.
+
+    A function counts with its code as it was loaded (a file may have been edited since), its defaults, and all that the
+    code reads, in the same way: closed over values, globals, what it names of modules, functions under a decorator of
+    Numba. Arrays count by their bytes. Bytecode is one of Python's versions, and so is a function's digest.
+
+    Raises:
+        UnreadableError: a part, or what it reads, is of a kind that has no content (an open file, somebody's object).
+    """
+    content = _Content()
+    for part in parts:
+        content.add(part)
+    return content.sha.hexdigest()[:16]
+
+
+def identity(*parts: object) -> str:
+    """The digest of the parts; of what has none, one that no other process will give."""
+    try:
+        return digest(*parts)
+    except UnreadableError:
+        return secrets.token_hex(8)
+
+
+def reads(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
+    """The globals that a function reads, by name."""
+
+    def names(code: CodeType) -> Iterator[str]:
+        yield from code.co_names
+        for const in code.co_consts:
+            if isinstance(const, CodeType):
+                yield from names(const)
+
+    assert isinstance(fn, FunctionType)
+    return ((n, fn.__globals__[n]) for n in names(fn.__code__) if n in fn.__globals__)
+
+
+@cache
+def _version(library: str) -> str:
+    try:
+        return importlib.metadata.version(library.replace("_", "-"))
+    except importlib.metadata.PackageNotFoundError:
+        return ""  # Python's own
+
+
+def _library(part: Any) -> str:
+    """Which of `LIBRARIES` something is of; empty for none."""
+    module = part.__name__ if isinstance(part, ModuleType) else getattr(part, "__module__", None) or ""
+    root = str(module).partition(".")[0]
+    return root if root in LIBRARIES else ""
+
+
+class _Content:
+    """A hash that takes values of every kind, each with its kind and its length, so that no two run together."""
+
+    def __init__(self) -> None:
+        self.sha = hashlib.sha256()
+        self.seen: dict[int, tuple[int, object]] = {}  # by identity, kept alive: functions may read one another
+
+    def say(self, *words: object) -> None:
+        self.sha.update(f"{words!r}\n".encode(errors="surrogatepass"))
+
+    def add(self, part: Any) -> None:
+        if part is None or isinstance(part, (bool, int, float, complex, str, bytes, type(...), range, slice)):
+            self.say(type(part).__name__, part)
+        elif isinstance(part, enum.Enum):
+            self.say("enum", type(part).__qualname__, part.name)
+        elif isinstance(part, (np.ndarray, np.generic)):
+            self.array(np.asarray(part))
+        elif isinstance(part, np.dtype):
+            self.say("dtype", part.descr)
+        elif isinstance(part, (tuple, list)):
+            self.say(type(part).__name__, getattr(part, "_fields", ""), len(part))
+            self.each(part)
+        elif isinstance(part, Mapping):
+            self.say("mapping", len(part))
+            self.each(each for pair in part.items() for each in pair)
+        elif isinstance(part, (set, frozenset)):
+            self.say("set", sorted(digest(each) for each in part))
+        elif isinstance(part, CodeType):
+            self.code(part)
+        elif id(part) in self.seen:
+            self.say("again", self.seen[id(part)][0])
+        else:
+            self.seen[id(part)] = len(self.seen), part
+            self.object(part)
+
+    def each(self, parts: Any) -> None:
+        for part in parts:
+            self.add(part)
+
+    def array(self, array: np.ndarray) -> None:
+        self.say("array", array.dtype.descr, array.shape)
+        if array.dtype.hasobject:
+            self.each(array.ravel().tolist())
+        else:
+            self.sha.update(np.ascontiguousarray(array).tobytes())
+
+    def object(self, part: Any) -> None:
+        """What has an identity: functions, classes, what wraps them, modules."""
+        library = _library(part)
+        if library and isinstance(part, (FunctionType, BuiltinFunctionType, np.ufunc, type, ModuleType)):
+            self.say(library, _version(library), getattr(part, "__qualname__", part.__name__))
+        elif isinstance(part, FunctionType):
+            self.function(part)
+        elif hasattr(part, "py_func"):  # compiled by Numba
+            self.say("compiled", sorted((k, repr(v)) for k, v in getattr(part, "targetoptions", {}).items()))
+            self.add(part.py_func)
+        elif hasattr(part, "_defn"):  # an intrinsic of Numba
+            self.add(part._defn)
+        elif isinstance(part, functools.partial):
+            self.say("partial")
+            self.each((part.func, part.args, part.keywords))
+        elif isinstance(part, type):
+            self.say("class", part.__qualname__, getattr(part, "_fields", ""))
+            self.add(getattr(part, "_field_defaults", None))
+            self.each(v for k, v in vars(part).items() if isinstance(v, FunctionType) and not k.startswith("_"))
+        elif isinstance(part, BuiltinFunctionType):
+            self.say("builtin", part.__module__, part.__qualname__)
+        elif hasattr(part, "__wrapped__"):
+            self.add(part.__wrapped__)
+        elif _library(type(part)):
+            self.say(_library(type(part)), type(part).__qualname__, getattr(part, "__name__", ""))
+        else:
+            raise UnreadableError(f"{type(part).__qualname__} has no content that can be compared")
+
+    def function(self, function: FunctionType) -> None:
+        code = function.__code__
+        self.code(code)
+        self.say("marks", sorted(vars(function)))
+        self.each((function.__defaults__, function.__kwdefaults__))
+        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
+        for name, value in [*reads(function), *((n, cell.cell_contents) for n, cell in cells)]:
+            self.say("reads", name)
+            if isinstance(value, ModuleType):
+                self.module(value, code)
+            else:
+                self.named(name, value)
+
+    def module(self, module: ModuleType, code: CodeType) -> None:
+        """What a function names of a module, and of the modules in it."""
+        if _library(module):
+            self.add(module)
+            return
+        for name in code.co_names:
+            value = getattr(module, name, None)
+            if isinstance(value, ModuleType):
+                self.module(value, code)
+            elif value is not None:
+                self.say("of", name)
+                self.named(name, value)
+
+    def named(self, name: str, value: Any) -> None:
+        try:
+            self.add(value)
+        except UnreadableError as error:
+            raise UnreadableError(f"{name}: {error}") from None
+
+    def code(self, code: CodeType) -> None:
+        self.sha.update(code.co_code)
+        self.say(code.co_names, code.co_varnames, code.co_freevars, code.co_argcount, code.co_kwonlyargcount)
+        self.each(code.co_consts)
