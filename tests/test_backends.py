@@ -12,6 +12,7 @@ from threading import Event, current_thread
 
 import numpy as np
 import pytest
+from synthetic import synthetic
 from test_engine import assert_same
 
 import adamx
@@ -136,7 +137,7 @@ def test_who_stops_listening_stops_the_work():
         working.set()
         try:
             while True:
-                chunk.tick(1)
+                chunk.tick(len(chunk))
         except CancelledError:
             stopped.append(len(chunk))
             raise
@@ -146,3 +147,28 @@ def test_who_stops_listening_stops_the_work():
     assert working.wait(10)
     results.close()
     assert stopped
+
+
+@pytest.mark.parametrize("at_once", [1, 3])
+@pytest.mark.parametrize("halved", [False, True])
+def test_no_update_is_counted_twice(at_once, halved, monkeypatch):
+    """What is finished and what ticks are never more than there is, nor does the sum go back by more than a chunk."""
+    steps, of_chunk, runs = 10, 8, 40
+    monkeypatch.setattr(backend, "chunk_runs", lambda *_: of_chunk)
+    monkeypatch.setattr(backend, "at_once", lambda: at_once)
+
+    def run(p, chunk):
+        if halved and len(chunk) > of_chunk // 2:
+            raise MemoryError
+        for step in range(1, steps + 1):
+            chunk.tick(len(chunk) * step)
+        return synthetic({"lr": chunk.hyper["lr"], "seed": chunk.seeds}, "sgd", "beale", "float64", steps)
+
+    monkeypatch.setattr(backend, "run", run)
+    finished, seen = 0, []
+    tick = lambda updates: seen.append(finished * steps + updates)
+    for part in engine.stream("sgd", problem("beale"), {"lr": np.full(runs, 0.1)}, steps, tick=tick):
+        finished += len(part)
+        seen.append(finished * steps)
+    assert finished == runs and max(seen) == runs * steps
+    assert len(seen) >= runs // of_chunk * (steps + 1)

@@ -25,7 +25,7 @@ class Chunk:
         dtype: of all arithmetic: float32 or float64. storage: what numbers are rounded to between steps.
         instruments: names in `instruments.CURVES` of what is shown besides the loss.
         x0: (runs, coordinates) starting points in place of the problem's, or None.
-        tick: told the number of steps done, several times a second, or None.
+        tick: told the number of updates (runs x steps) done, several times a second, or None.
     """
 
     rule: Rule
@@ -43,8 +43,8 @@ class Chunk:
     def __len__(self) -> int:
         return len(self.seeds)
 
-    def part(self, runs: slice) -> Chunk:
-        """Some of its runs."""
+    def part(self, runs: slice | np.ndarray) -> Chunk:
+        """Some of its runs, by a slice or their positions."""
         columns = {name: values[runs] for name, values in self.hyper.items()}
         name, scheduled = self.schedule
         return replace(
@@ -86,5 +86,5 @@ class Chunk:
             t1 = min(t0 + length, self.steps + 1)
             yield t0, t1, self.steps, tail_start(self.steps), self.record_every
             if self.tick:
-                self.tick(min(t1, self.steps))
+                self.tick(len(self) * min(t1, self.steps))
             t0, length = t1, int(length * min(4.0, seconds / (perf_counter() - start)))

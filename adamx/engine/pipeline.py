@@ -28,20 +28,21 @@ def in_order(
     stop, lock, done = Event(), Lock(), dict[int, int]()
 
     def followed(number: int, chunk: Chunk) -> Chunk:
-        def told(steps: int) -> None:
+        def told(updates: int) -> None:
             if stop.is_set():
                 raise CancelledError
             if tick:
                 with lock:
-                    done[number] = len(chunk) * steps
+                    done[number] = min(updates, len(chunk) * chunk.steps)
                     tick(sum(done.values()))
 
         return replace(chunk, tick=told)
 
     given = (followed(number, chunk) for number, chunk in enumerate(chunks))
     for number, results in enumerate(_map(work, given, at_once, stop)):
-        done.pop(number, None)
-        yield from results
+        for part in results:  # they may be computed just now: what ticked of a part counts no more once it is finished
+            done.pop(number, None)
+            yield part
 
 
 def _map(
