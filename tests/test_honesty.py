@@ -17,7 +17,6 @@ from synthetic import product, synthetic
 
 import adamx
 from adamx.engine import arrays
-from adamx.engine.cpu import landscape
 from adamx.optimizers import adam, optimizers, rule
 from adamx.record import parent
 from adamx.record.children import children, points, select
@@ -43,9 +42,10 @@ def test_a_stale_kernel_is_seen(monkeypatch, tmp_path):
     """With a cache that does not look at the sources, as Numba's own, an edited problem would run as it was."""
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))  # nothing stale stays behind
     test_portable.test_an_edit_within_a_process_is_seen(tmp_path)
-    monkeypatch.setattr(landscape, "digest", lambda *_: "always the same")
+    monkeypatch.setattr("adamx.portable.cache.digest", lambda *_: "always the same")
+    (tmp_path / "other").mkdir()
     with pytest.raises(AssertionError):
-        test_portable.test_an_edit_within_a_process_is_seen(tmp_path)
+        test_portable.test_an_edit_within_a_process_is_seen(tmp_path / "other")
 
 
 def test_a_swapped_column_is_seen_in_the_kernel(monkeypatch):

@@ -67,6 +67,7 @@ def folder(tmp_path_factory):
         patch.chdir(folder)
         patch.setattr(sys, "dont_write_bytecode", True)
         patch.setattr(sys, "path", [*sys.path])
+        patch.setenv("ADAMX_CACHE_DIR", str(folder / "ran"))
         yield folder
 
 

@@ -166,7 +166,7 @@ def test_a_users_own_data(tmp_path, csv):
         ("a,b\n1,2\n3,\n5,6\n7,8\n", "NaN or infinite values in 1 rows, the first is row 1"),
         ("a,b\nx,2\ny,1\nz,2\nw,1\n", "columns that are not numbers: a"),
         ("a,b\n1,2\n", "are needed"),
-        ("", "cannot be read"),
+        ("", "is empty"),
     ]:
         with pytest.raises(InputError, match=words):
             read(csv(text), None)

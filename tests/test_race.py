@@ -105,7 +105,7 @@ def test_a_setting_of_one_optimizer_may_be_an_axis(expand):
 def test_files_are_racers(expand, tmp_path):
     (tmp_path / "mine.py").write_text(RULE)
     launches = expand("problem=beale", "optimizer=sgd,./mine.py", "+mine.lr=0.25")
-    assert rates(launches) == {"sgd": [0.01], "./mine.py": [0.25]}
+    assert rates(launches) == {"sgd": [0.01], "mine": [0.25]}
 
 
 MISTAKES = {

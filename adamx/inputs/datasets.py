@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from adamx.inputs import files
 from adamx.inputs.errors import InputError, unknown
+from adamx.inputs.tables import read_table
+
+TEXT = (".csv", ".tsv", ".txt")  # or compressed, .csv.gz
 
 
 @cache
@@ -29,8 +31,8 @@ def bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
 def read(path: str, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
     """Features and targets of a user's file.
 
-    An .npz has arrays `x` (rows, features) and `y` (rows,). A .csv has a header line; the target is the named
-    column, or the last.
+    An .npz has arrays `x` (rows, features) and `y` (rows,). Of a table (`adamx.inputs.tables`) the target is the named
+    column, or the last; a column without a header is named for its position, from 1 on.
 
     Raises:
         InputError: the file is missing or unreadable, has the wrong columns, text, NaN or fewer than 4 rows.
@@ -38,11 +40,11 @@ def read(path: str, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
     file = files.file(path) if isinstance(path, str) else None
     if file is None:
         raise InputError(f"dataset {path!r} does not exist")
-    suffix = Path(path).suffix
-    if suffix not in (".npz", ".csv"):
-        raise InputError(f"dataset {path!r} ends in {suffix!r}: .npz (arrays x and y) or .csv is needed")
+    suffix = Path(path.lower().removesuffix(".gz")).suffix
+    if suffix not in (".npz", *TEXT):
+        raise InputError(f"dataset {path!r} ends in {suffix!r}: .npz (arrays x and y) or {', '.join(TEXT)} is needed")
     try:
-        x, y = _read_npz(file) if suffix == ".npz" else _read_csv(file, target_column)
+        x, y = _read_npz(file) if suffix == ".npz" else _read_text(file, target_column)
     except InputError:
         raise
     except Exception as error:  # any file may be given: say what is wrong with it, not where we stumbled
@@ -68,17 +70,16 @@ def _read_npz(file: Path) -> tuple[np.ndarray, np.ndarray]:
         return x.astype(np.float64), y.astype(np.float64)
 
 
-def _read_csv(file: Path, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
-    import pandas as pd
-
-    frame = pd.read_csv(file)
-    column = target_column or frame.columns[-1]
-    if column not in frame:
-        raise unknown("column", column, map(str, frame.columns))
-    text = [c for c in frame.columns if c != column and not pd.api.types.is_numeric_dtype(frame[c])]
+def _read_text(file: Path, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
+    columns = read_table(file)
+    column = list(columns)[-1] if target_column in (None, "") else str(target_column)
+    if column not in columns:
+        raise unknown("column", column, columns)
+    y = columns.pop(column)
+    text = [name for name, values in columns.items() if values.dtype.kind == "U"]
     if text:
-        raise InputError(f"dataset {str(file)!r} has columns that are not numbers: {', '.join(map(str, text))}")
-    y: Any = frame.pop(column)
-    if not pd.api.types.is_numeric_dtype(y):
-        y = np.where(y.isna(), np.nan, pd.factorize(y, sort=True)[0].astype(float))
-    return frame.to_numpy(np.float64), np.asarray(y, dtype=np.float64)
+        raise InputError(f"dataset {str(file)!r} has columns that are not numbers: {', '.join(text)}")
+    x = np.column_stack(list(columns.values())) if columns else np.empty((len(y), 0))
+    if y.dtype.kind == "U":  # classes, in alphabetical order
+        y = np.where(np.char.lower(y) == "", np.nan, np.unique(y, return_inverse=True)[1].astype(float))
+    return x, y.astype(np.float64)

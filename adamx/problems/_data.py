@@ -9,6 +9,21 @@ import numpy as np
 from adamx.inputs.errors import InputError, whole
 from adamx.problems import Task, layers
 
+ROUNDING = 1e-12  # of a column's largest value
+
+
+def standardised(x: np.ndarray, train: np.ndarray) -> np.ndarray:
+    """(rows, columns) with mean 0 and deviation 1 in the training rows; what is constant there is 0 in all rows.
+
+    Constant is what varies by no more than rounding: 0.1 in every row has a deviation of 1e-17.
+    """
+    most = np.abs(x[train]).max(axis=0)
+    power = np.frexp(most)[1]
+    x = np.ldexp(x, np.where(abs(power) > 400, -power, 0))  # by a power of 2, where squares would not be finite
+    mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
+    constant = spread <= ROUNDING * np.abs(x[train]).max(axis=0)
+    return np.where(constant, 0.0, (x - mean) / np.where(constant, 1.0, spread))
+
 
 def task(
     x: np.ndarray,
@@ -40,12 +55,11 @@ def task(
     if whole("problem.batch", batch, 0) > len(train):
         raise InputError(f"problem.batch is {batch}: at most the {len(train)} training rows, or 0 for all of them")
     with np.errstate(over="ignore", invalid="ignore"):  # said in words below
-        mean, spread = x[train].mean(axis=0), x[train].std(axis=0)
-        x = (x - mean) / np.where(spread > 0, spread, 1.0)
+        x = standardised(x, train)
         if loss == "squares":
-            y = (y - y[train].mean()) / (y[train].std() or 1.0)
+            y = standardised(y[:, None], train)[:, 0]
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
-        raise InputError("the data's values are too large: their squares must be finite")
+        raise InputError("held-out values are beyond all that can be compared with the training rows'")
     outputs = int(y.max()) + 1 if loss == "softmax" else 1
     widths = layers(x.shape[1], hidden, outputs)
     return Task(x[train], y[train], x[val], y[val], widths, loss, batch, float(target))
