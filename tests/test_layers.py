@@ -13,13 +13,16 @@ ROOT = Path(adamx.__file__).parent
 # place of its own, before the rest of its folder.
 ORDER = (
     "inputs.errors inputs.files inputs.axes portable regimes schedules optimizers inputs problems instruments "
-    "engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine record analysis report "
-    "sweep race reproduce replay why doctor _hydra _moved"
+    "engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine torch optax "
+    "record analysis report sweep race reproduce replay why doctor _hydra _moved"
 ).split()
 ONLY_IN = {
     "mlflow": {"record", "report", "doctor"},
     "hydra": {"sweep", "race", "_hydra"},
     "matplotlib": {"analysis", "report", "race", "why", "reproduce"},
+    "torch": {"torch", "problems"},
+    "jax": {"optax", "problems"},
+    "optax": {"optax"},
     "sklearn": {"inputs"},
     "numba.cuda": {"engine.cuda", "engine"},
 }
@@ -69,7 +72,7 @@ def test_imports_flow_one_way():
 
 
 def test_import_adamx_is_light():
-    heavy = {"mlflow", "hydra", "pandas", "torch", "numba.cuda", "matplotlib", "sklearn", "scipy.linalg", "rich"}
+    heavy = {"mlflow", "hydra", "pandas", "torch", "jax", "numba.cuda", "matplotlib", "sklearn", "scipy.linalg", "rich"}
     code = f"import sys, adamx; print(sorted({heavy!r} & set(sys.modules)))"
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"

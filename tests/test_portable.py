@@ -144,3 +144,13 @@ def test_a_second_process_does_not_compile_and_an_edit_does(tmp_path):
     rule.write_text(rule.read_text().replace("x - h.lr * g", "x - 2 * h.lr * g"))
     assert sweep() == (True, 0.5**2)
     assert sweep() == (False, 0.5**2)
+
+
+@portable
+def scaled(x, by=0.1):
+    return by * x
+
+
+def test_a_default_survives_and_has_the_type_of_the_data():
+    value = specialise(scaled, "float32")(np.float32(3))
+    assert type(value) is np.float32 and value == np.float32(0.1) * np.float32(3)

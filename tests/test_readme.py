@@ -3,6 +3,9 @@
 import re
 from pathlib import Path
 
+import numpy as np
+import pytest
+
 import adamx
 from adamx.problems import problem
 
@@ -23,3 +26,12 @@ def test_a_landscape_of_ones_own_in_fifteen_lines(tmp_path):
     p = problem(str(tmp_path / "mine.py"), {"steep": 10})
     assert (p.dim, p.setup) == (2, {"steep": 10})
     assert adamx.simulate("adam", p, {"lr": 0.1}, 300, dtype="float32").loss[-1, 0] < 0.01
+
+
+def test_a_model_of_ones_own():
+    pytest.importorskip("torch")
+    example = next(block for block in BLOCKS if "adamx.Model.of" in block)
+    namespace = {}
+    exec(example.replace("steps=300", "steps=40"), namespace)
+    assert namespace["results"].loss.shape == (41, 4) and np.isfinite(namespace["results"].loss).all()
+    assert len(namespace["optimizer"].param_groups) == 1

@@ -67,7 +67,7 @@ def check(problem: Problem) -> None:
     """Raise InputError unless the problem has a surface."""
     if isinstance(problem, Landscape) and problem.dim != 2:
         raise InputError(f"a race needs a landscape of 2 coordinates: {problem.name} has {problem.dim}")
-    if not isinstance(problem, Landscape) and problem.widths != (2, 1):
+    if not isinstance(problem, Landscape) and getattr(problem, "widths", ()) != (2, 1):
         raise InputError(
             f"a race needs a landscape of 2 coordinates, or a linear model of 2 features such as moons_logistic: "
             f"{problem.name} has {problem.dim} parameters"

@@ -16,7 +16,7 @@ from adamx.engine.kernels.layout import Layout
 from adamx.engine.results import Results
 from adamx.instruments import Crossings
 from adamx.portable.precision import rounded
-from adamx.problems import LOSSES, Landscape, Problem, Task
+from adamx.problems import LOSSES, Compiled, Landscape, Task
 from adamx.regimes import Figures, Marks
 
 
@@ -78,7 +78,7 @@ WRITTEN = ("carry", "marks", "x", "loss", "final", "curves", "out")  # what is r
 FILLED = ("loss", "final", "curves", "out")  # of these, what has no value before
 
 
-def prepare(problem: Problem, chunk: Chunk, layout: Layout) -> Arrays:
+def prepare(problem: Compiled, chunk: Chunk, layout: Layout) -> Arrays:
     """The arrays of a chunk at its start."""
     with np.errstate(all="ignore"):  # a column may overflow to inf or 0 in float32: that is the experiment
         return (
@@ -109,7 +109,7 @@ def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     return carry, marks
 
 
-def _shown(problem: Problem, chunk: Chunk) -> np.ndarray:
+def _shown(problem: Compiled, chunk: Chunk) -> np.ndarray:
     """(curves, records, runs) for the instruments."""
     names = instruments.curves(chunk.instruments, problem.dim)
     return np.empty((len(names), len(chunk.records), len(chunk)), chunk.dtype)
@@ -166,7 +166,7 @@ def _of_task(problem: Task, chunk: Chunk, layout: Layout) -> OfTask:
     )
 
 
-def read(problem: Problem, chunk: Chunk, layout: Layout, arrays: Arrays, backend: str) -> Results:
+def read(problem: Compiled, chunk: Chunk, layout: Layout, arrays: Arrays, backend: str) -> Results:
     """The Results of a chunk that a backend has finished."""
     figures = {name: arrays.carry[layout.figures + i].astype(np.float64) for i, name in enumerate(Figures._fields)}
     kept = Marks._fields + Crossings._fields * ("crossings" in chunk.instruments)
@@ -194,6 +194,12 @@ def read(problem: Problem, chunk: Chunk, layout: Layout, arrays: Arrays, backend
         settings=problem.settings,
         setup=problem.setup,
         schedule=chunk.schedule[0],
-        digests={"optimizer": chunk.rule.digest, "problem": problem.digest},
-        files={k: f"{k}/{s.path}" for k, s in (("optimizer", chunk.rule.source), ("problem", problem.source)) if s},
+        **origin(problem, chunk),
     )
+
+
+def origin(problem: Any, chunk: Chunk) -> dict[str, Any]:
+    """What was computed, by content, and the user's files that it came from: for `Results`."""
+    parts = {"optimizer": chunk.rule, "problem": problem}
+    files = {kind: f"{kind}/{part.source.path}" for kind, part in parts.items() if part.source}
+    return {"digests": {kind: part.digest for kind, part in parts.items()}, "files": files}

@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 from adamx.inputs.errors import InputError, unknown
+from adamx.problems._model import Model
 
 BACKENDS = ("cpu", "cuda", "auto")
 
@@ -24,6 +25,19 @@ def backend(name: object) -> Any:
     if name not in BACKENDS:
         raise unknown("backend", name, BACKENDS)
     return importlib.import_module(f"adamx.engine.{_auto()[0] if name == 'auto' else name}.backend")
+
+
+def for_problem(name: object, problem: object) -> Any:
+    """The module that computes a problem: the backend of that name, but for a model, which brings its own framework.
+
+    Raises:
+        InputError: as for `backend`; a model is not computed by the kernels of "cuda".
+    """
+    if not isinstance(problem, Model):
+        return backend(name)
+    if name == "cuda":
+        raise InputError("backend=cuda is of landscapes and tasks: a model runs by its own framework, backend=cpu")
+    return importlib.import_module("adamx.engine.stacked")
 
 
 @cache

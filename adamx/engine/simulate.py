@@ -119,14 +119,14 @@ def chunks(
     if schedule == "constant" and not scheduled["lr_warmup"].any():
         scheduled = {}
     whole = Chunk(rule, checked, (schedule, scheduled), seeds, steps, record_every, arithmetic, kept, shown, x0)
-    size = backends.backend(backend).chunk_runs(problem, whole)
+    size = backends.for_problem(backend, problem).chunk_runs(problem, whole)
     for first in range(0, len(whole), size):
         yield whole.part(slice(first, first + size))
 
 
 def compiled(problem: Problem, chunk: Chunk, backend: str) -> bool:
     """Whether the kernel for a chunk lies ready on the disk; compiling it takes 5 to 15 seconds, once."""
-    return backends.backend(backend).compiled(problem, chunk)
+    return backends.for_problem(backend, problem).compiled(problem, chunk)
 
 
 def stream(
@@ -143,7 +143,7 @@ def stream(
         tick: told several times a second how many updates (runs x steps) are done in chunks that are not finished.
         options: as for `simulate`.
     """
-    device = backends.backend(options.get("backend", "cpu"))
+    device = backends.for_problem(options.get("backend", "cpu"), problem)
     given = chunks(optimizer, problem, hyper, steps, **options)
     try:
         yield from in_order(partial(_halved, device, problem), given, device.at_once(), tick)

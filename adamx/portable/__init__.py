@@ -87,26 +87,43 @@ def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
     if dtype == "float64":
         return fn
     real = np.dtype(dtype).type
-    source = textwrap.dedent(inspect.getsource(fn))
-    tree = ast.parse(source)
+    complex_step = issubclass(real, np.complexfloating)
+
+    def replaced(value: Any) -> Any:
+        if complex_step and value is math:
+            return cmath
+        if getattr(value, "__portable__", False):
+            return specialise(value, dtype)
+        return real(value) if type(value) is float else value
+
+    names = {"_real": real, "abs": analytic_abs} if complex_step else {"_real": real}
+    return portable(rewritten(fn, lambda body: [_TypedNumbers().visit(s) for s in body], replaced, names))
+
+
+def rewritten(
+    fn: Callable[..., Any],
+    rewrite: Callable[[list[ast.stmt]], list[ast.stmt]],
+    replaced: Callable[[Any], Any],
+    names: dict[str, Any],
+) -> Callable[..., Any]:
+    """A copy of a plain function whose source has been changed; errors still name the lines of the source.
+
+    Args:
+        rewrite: the new body from the old one.
+        replaced: the new value of a global that fn reads, or of a default.
+        names: more that the new source reads; a global of that name comes first.
+    """
+    tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
     definition = tree.body[0]
     assert isinstance(definition, ast.FunctionDef), f"{fn.__name__} must be a plain function"
     definition.decorator_list = []
     definition.args.defaults = [ast.Constant(None) for _ in definition.args.defaults]
-    definition.body = [_TypedNumbers().visit(s) for s in definition.body]
+    definition.body = rewrite(definition.body)
     ast.fix_missing_locations(tree)
     ast.increment_lineno(tree, fn.__code__.co_firstlineno - 1)
-    namespace: dict[str, Any] = {"__name__": fn.__module__, "_real": real}
-    complex_step = issubclass(real, np.complexfloating)
-    if complex_step:
-        namespace["abs"] = analytic_abs
-    for name, value in reads(fn):
-        if complex_step and value is math:
-            value = cmath
-        elif getattr(value, "__portable__", False):
-            value = specialise(value, dtype)
-        elif type(value) is float:
-            value = real(value)
-        namespace[name] = value
+    namespace: dict[str, Any] = {"__name__": fn.__module__, **names}
+    namespace |= {name: replaced(value) for name, value in reads(fn)}
     exec(compile(tree, inspect.getfile(fn), "exec"), namespace)
-    return portable(namespace[fn.__name__])
+    made = namespace[fn.__name__]
+    made.__defaults__ = fn.__defaults__ and tuple(map(replaced, fn.__defaults__))
+    return made

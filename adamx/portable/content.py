@@ -7,15 +7,13 @@ import functools
 import hashlib
 import importlib.metadata
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
-
-# Counted by name and version: what is in them is not read.
-LIBRARIES = ("builtins", "cmath", "llvmlite", "math", "numba", "numba_cuda", "numpy", "operator", "scipy", "typing")
 
 
 class UnreadableError(TypeError):
@@ -68,10 +66,16 @@ def _version(library: str) -> str:
 
 
 def _library(part: Any) -> str:
-    """Which of `LIBRARIES` something is of; empty for none."""
+    """The installed library, or the part of Python, that something is of; empty for adamx and for a user's own.
+
+    A library counts by its name and version: what is in it is not read.
+    """
     module = part.__name__ if isinstance(part, ModuleType) else getattr(part, "__module__", None) or ""
     root = str(module).partition(".")[0]
-    return root if root in LIBRARIES else ""
+    if root in ("", "adamx", "__main__"):
+        return ""
+    file = getattr(sys.modules.get(root), "__file__", None) or ""
+    return root if root in sys.stdlib_module_names or "site-packages" in file or "dist-packages" in file else ""
 
 
 class _Content:
@@ -141,6 +145,10 @@ class _Content:
             self.each(v for k, v in vars(part).items() if isinstance(v, FunctionType) and not k.startswith("_"))
         elif isinstance(part, BuiltinFunctionType):
             self.say("builtin", part.__module__, part.__qualname__)
+        elif hasattr(part, "state_dict") and hasattr(part, "modules"):  # of torch; its numbers are drawn anew
+            self.say("layers", str(part))
+        elif hasattr(part, "__array__") and hasattr(part, "shape"):  # of torch or jax
+            self.array(np.asarray(part.detach().cpu() if hasattr(part, "detach") else part))
         elif hasattr(part, "__wrapped__"):
             self.add(part.__wrapped__)
         elif _library(type(part)):

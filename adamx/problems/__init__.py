@@ -16,7 +16,8 @@ every coordinate is projected on after each step. A function with a third argume
 another one at every step t = 1, 2, ... (online learning). All landscapes take `noise`, the standard deviation of
 normal noise added to each gradient coordinate, and `x0`.
 
-A task is a file with `build(...) -> Task`; its arguments are the problem's settings.
+A task is a file with `build(...) -> Task`; its arguments are the problem's settings. A file with `model`, an
+`adamx.Model`, is that model; build may return one too.
 """
 
 from __future__ import annotations
@@ -33,9 +34,11 @@ from adamx.inputs.errors import InputError, raised, told, unknown, whole
 from adamx.inputs.files import Source, load, names, source
 from adamx.optimizers import Nothing
 from adamx.portable.content import identity
+from adamx.problems._model import Model
 from adamx.regimes import Criteria
 
 PACKAGE = "adamx.problems"
+MODEL_SETTINGS = ("batch", "target")
 LOSSES = ("softmax", "logistic", "squares")
 
 
@@ -122,7 +125,8 @@ class Task:
         return usual._replace(**self.thresholds)
 
 
-Problem = Landscape | Task
+Compiled = Landscape | Task  # what kernels compute
+Problem = Compiled | Model
 
 
 def problems() -> tuple[str, ...]:
@@ -145,10 +149,21 @@ def problem(
     given, own = dict(args or {}), _thresholds(thresholds or {})
     with told("problem", name):
         short = name.removesuffix(".py").rsplit("/", 1)[-1]
+        if hasattr(module, "model"):
+            return replace(_model(short, module.model, given), thresholds=own, source=source(module))
         if hasattr(module, "build"):
             return replace(_task(short, module, given), thresholds=own, source=source(module))
         made = _landscape(short, module, given)
         return replace(made, criteria=made.criteria._replace(**own), source=source(module))
+
+
+def _model(name: str, model: Model, given: Mapping[str, Any]) -> Model:
+    defaults = {key: getattr(model, key) for key in MODEL_SETTINGS}
+    for key in given:
+        if key not in defaults:
+            raise unknown(f"setting of problem {name}", key, defaults)
+    values = {**defaults, **given}
+    return replace(model, **values, name=name, settings=values, setup=_changed(values, defaults))
 
 
 def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:
@@ -168,6 +183,8 @@ def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:
 def settings(name: str) -> dict[str, Any]:
     """The settings of a problem with their defaults."""
     module = load(PACKAGE, "problem", name)
+    if hasattr(module, "model"):
+        return {}
     if hasattr(module, "build"):
         return {k: p.default for k, p in inspect.signature(module.build).parameters.items()}
     return _landscape_settings(name, module)
@@ -175,7 +192,9 @@ def settings(name: str) -> dict[str, Any]:
 
 def _landscape_settings(name: str, module: Any) -> dict[str, Any]:
     if not (hasattr(module, "value_and_grad") or hasattr(module, "term")) or not hasattr(module, "start"):
-        raise InputError(f"problem {name!r} needs `start` and `value_and_grad(x, p)`, `term(x, p)` or `build(...)`")
+        raise InputError(
+            f"problem {name!r} needs `start` and `value_and_grad(x, p)`, `term(x, p)`, `build(...)` or `model`"
+        )
     params = dict(getattr(module, "Params", Nothing)._field_defaults)
     return {**params, "x0": module.start, "noise": 0.0, "target": getattr(module, "target", 1e-6)}
 
@@ -254,7 +273,7 @@ def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any
         raise InputError(f"problem {name!r} is not finite at its start: value {numbers[0]}, gradient {numbers[1:]}")
 
 
-def _task(name: str, module: Any, given: dict[str, Any]) -> Task:
+def _task(name: str, module: Any, given: dict[str, Any]) -> Task | Model:
     defaults = {k: p.default for k, p in inspect.signature(module.build).parameters.items()}
     for key in given:
         if key not in defaults:

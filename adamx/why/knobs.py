@@ -14,6 +14,7 @@ from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.engine.simulate import DTYPES
 from adamx.optimizers import allowed_range, optimizers, rule
+from adamx.problems import Model
 
 A_DECADE = 8  # values tried
 REACH = 8  # decades up and down
@@ -75,7 +76,8 @@ def changes(launch: Launch, precision: str) -> Iterator[Change]:
     old = float(launch.hyper.get("lr_warmup", [0.0])[0])
     lengths = (2.0**k for k in range(1, int(math.log2(max(launch.steps, 2)))))
     yield from (Change("lr_warmup", "steps", old, new) for new in lengths if new != old)
-    yield from (Change("dtype", "choice", precision, name) for name in DTYPES if name != precision)
+    formats = DTYPES[:2] if isinstance(launch.problem, Model) else DTYPES  # a framework keeps no 16 bits of ours
+    yield from (Change("dtype", "choice", precision, name) for name in formats if name != precision)
     relatives = (name for name in optimizers() if rule(name).Hyper is own.Hyper and name != own.name)
     yield from (Change("optimizer", "choice", own.name, name) for name in relatives)
 

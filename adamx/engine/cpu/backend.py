@@ -18,7 +18,7 @@ from adamx.engine.kernels.layout import Layout
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError, whole
 from adamx.portable.cache import on_disk
-from adamx.problems import Landscape, Problem
+from adamx.problems import Compiled, Landscape
 
 LAUNCH_SECONDS = 0.5  # between two looks at Ctrl-C and the progress bar
 FLOPS = 2e10  # a rough rate per thread; it sizes launches and never changes a result
@@ -36,7 +36,7 @@ def configure(settings: Mapping[str, Any]) -> str:
     return ""
 
 
-def cost(problem: Problem, runs: int) -> float:
+def cost(problem: Compiled, runs: int) -> float:
     """Seconds that one step of `runs` runs takes, roughly."""
     threads = numba.get_num_threads()
     if isinstance(problem, Landscape):
@@ -50,25 +50,25 @@ def at_once() -> int:
     return 1
 
 
-def chunk_runs(problem: Problem, whole: Chunk) -> int:
+def chunk_runs(problem: Compiled, whole: Chunk) -> int:
     """How many runs make a chunk of about one second, a multiple of what keeps all threads busy."""
     grain = numba.get_num_threads() * (LANES if isinstance(problem, Landscape) else 8)
     many = 2 * LAUNCH_SECONDS / (cost(problem, grain) * (whole.steps + 1))
     return grain * int(np.clip(many, 1, 512))
 
 
-def _kernel(problem: Problem, chunk: Chunk) -> tuple[Layout, Any]:
+def _kernel(problem: Compiled, chunk: Chunk) -> tuple[Layout, Any]:
     if isinstance(problem, Landscape):
         return landscape.kernel_for(kind_of(problem, chunk))
     return task.kernel_for(chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
 
 
-def compiled(problem: Problem, chunk: Chunk) -> bool:
+def compiled(problem: Compiled, chunk: Chunk) -> bool:
     """Whether the kernel for a chunk lies ready on the disk."""
     return on_disk(_kernel(problem, chunk)[1])
 
 
-def run(problem: Problem, chunk: Chunk) -> Results:
+def run(problem: Compiled, chunk: Chunk) -> Results:
     """All runs of a chunk from start to end."""
     layout, kernel = _kernel(problem, chunk)
     arrays = prepare(problem, chunk, layout)

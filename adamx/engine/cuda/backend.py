@@ -22,7 +22,7 @@ from adamx.engine.results import Results
 from adamx.optimizers import Rule
 from adamx.portable.cache import on_disk
 from adamx.portable.precision import Storage
-from adamx.problems import Landscape, Problem
+from adamx.problems import Compiled, Landscape
 
 LAUNCH_SECONDS = 0.25  # between two looks at Ctrl-C and the progress bar
 FIRST_STEPS = 16  # of the first launch, whose time sizes the next
@@ -56,7 +56,7 @@ def at_once() -> int:
     return 1 if device.SIMULATED else AHEAD * device.count()
 
 
-def chunk_runs(problem: Problem, whole: Chunk) -> int:
+def chunk_runs(problem: Compiled, whole: Chunk) -> int:
     """How many runs make a chunk: a share for every GPU, as many as fit its memory."""
     one = prepare(problem, whole.part(slice(0, 1)), _job(problem, whole).layout)._asdict()
     size = sum(values.nbytes for name, values in one.items() if name in OF_RUNS)
@@ -78,7 +78,7 @@ class Job(NamedTuple):
     more: tuple[Any, ...]
 
 
-def _job(problem: Problem, chunk: Chunk) -> Job:
+def _job(problem: Compiled, chunk: Chunk) -> Job:
     if isinstance(problem, Landscape):
         return Job(*_of_landscape(kind_of(problem, chunk)), -(-len(chunk) // THREADS), THREADS, 0, ())
     plan = task.plan(problem, chunk.rule, chunk.dtype, chunk.instruments)
@@ -103,12 +103,12 @@ def _of_task(
     return layout, device.jit(kernel, f"{rule.name}_task_{dtype}_{schedule}_{storage.params}", dtype)
 
 
-def compiled(problem: Problem, chunk: Chunk) -> bool:
+def compiled(problem: Compiled, chunk: Chunk) -> bool:
     """Whether the kernel for a chunk lies ready on the disk."""
     return device.SIMULATED or on_disk(_job(problem, chunk).kernel)
 
 
-def run(problem: Problem, chunk: Chunk) -> Results:
+def run(problem: Compiled, chunk: Chunk) -> Results:
     """All runs of a chunk from start to end, on this thread's GPU and stream.
 
     Raises:

@@ -20,7 +20,7 @@ import numpy as np
 from adamx.engine.stepper import tiles
 from adamx.engine.stepper.clock import clockwork
 from adamx.engine.stepper.tensors import ITEMSIZE, Extents, Tensor, describe, listed
-from adamx.engine.stepper.tiles import SIZE, G, Tiling, X
+from adamx.engine.stepper.tiles import Tiling
 from adamx.inputs.errors import InputError, unknown
 from adamx.optimizers import check, rule
 
@@ -142,14 +142,9 @@ class Stepper:
         if np.array_equal(at, self._grads_at):
             return
         self._extents.apart(grads, "grads")
-        some = self._tiling.table[SIZE] > 0  # an array without elements may say that it is anywhere
-        if some.any():
-            itemsize = ITEMSIZE[grads[0].dtype]
-            addresses = np.concatenate([self._at[some], at[some]])
-            base = int(addresses.min())
-            span = int((addresses - base + itemsize * np.tile(self._tiling.table[SIZE, some], 2)).max()) // itemsize
-            self._tiling.table[[X, G]] = (np.stack([self._at, at]) - base) // itemsize
-            self._launcher.place(base, span, addresses, stream)
+        placed = self._tiling.place(self._at, at, ITEMSIZE[grads[0].dtype])
+        if placed:
+            self._launcher.place(*placed, stream)
         self._grads_at = at
 
     def state_dict(self) -> dict[str, np.ndarray]:

@@ -40,6 +40,22 @@ class Tiling:
         self.table[FIRST] = np.cumsum(counts) - counts
         self.table[SIZE] = sizes
 
+    def place(self, x: np.ndarray, g: np.ndarray, itemsize: int) -> tuple[int, int, np.ndarray] | None:
+        """Write into the table where tensors and their gradients are, (tensors,) addresses each.
+
+        Returns:
+            The lowest address, the elements from there to the end, the addresses of all that have elements (one
+            without may say that it is anywhere); None where none has.
+        """
+        some = self.table[SIZE] > 0
+        if not some.any():
+            return None
+        addresses = np.concatenate([x[some], g[some]])
+        base = int(addresses.min())
+        span = int((addresses - base + itemsize * np.tile(self.table[SIZE, some], 2)).max()) // itemsize
+        self.table[[X, G]] = (np.stack([x, g]) - base) // itemsize
+        return base, span, addresses
+
     def used(self) -> np.ndarray:
         """(tiles, TILE) bool: False behind the end of a tensor."""
         first, size = self.table[:2, self.tensors]

@@ -1,0 +1,130 @@
+"""A model of one's own as a problem: a loss in torch or jax, its parameters and its data.
+
+adamx.simulate("adam", adamx.Model(loss=loss, init=init, data=(x, y), batch=64), adamx.grid(lr=rates), steps=2000)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from adamx.inputs.errors import InputError
+from adamx.inputs.files import Source
+from adamx.portable.content import identity
+from adamx.regimes import Criteria
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A loss of parameters on a batch of rows.
+
+    Attributes:
+        loss: f(params, batch) -> the mean loss of the rows, a scalar, in torch or jax.
+        init: f(seed) -> params: for torch a dict of tensors, for jax any tree of arrays. Runs of a seed share them.
+        data: arrays with a row each along their first axis; batch is a tuple of some of their rows.
+        batch: rows of a minibatch, drawn with replacement, the same for all runs of a seed; None is all rows.
+        target: the gap that counts as reached.
+    """
+
+    loss: Callable[[Any, Any], Any]
+    init: Callable[[int], Any]
+    data: tuple[Any, ...]
+    batch: int | None = None
+    target: float = 1e-2
+    name: str = "model"
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    setup: Mapping[str, Any] = field(default_factory=dict)
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    minimum: float = 0.0
+    source: Source | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, (tuple, list)) or not self.data:
+            raise InputError(f"data is {type(self.data).__name__}: a tuple of arrays is needed, such as data=(x, y)")
+        rows = {len(array) for array in self.data}
+        if len(rows) > 1 or 0 in rows:
+            raise InputError(f"the arrays of data have {sorted(rows)} rows: as many each, and one at least, are needed")
+        (count,) = rows
+        most = isinstance(self.batch, (int, np.integer)) and not isinstance(self.batch, bool)
+        if self.batch is not None and not (most and 1 <= self.batch <= count):
+            raise InputError(f"batch is {self.batch!r}: a whole number from 1 to {count}, or None for all rows")
+
+    @classmethod
+    def of(cls, module: Any, loss_fn: Callable[[Any, Any], Any], data: tuple[Any, Any], **options: Any) -> Model:
+        """The model of a torch.nn.Module.
+
+        Args:
+            loss_fn: f(outputs, targets) -> scalar, such as `torch.nn.functional.cross_entropy`.
+            data: (inputs, targets).
+            options: those of Model, such as batch. Every seed draws the parameters anew with `reset_parameters`.
+        Raises:
+            InputError: a layer draws random numbers (dropout) or changes buffers (BatchNorm) in a step.
+        """
+        import copy
+
+        import torch
+
+        for name, layer in module.named_modules():
+            kind = type(layer).__name__
+            if getattr(layer, "track_running_stats", False):
+                raise InputError(f"{name or 'module'} is {kind}, whose buffers change: use GroupNorm or LayerNorm")
+            dropped = getattr(layer, "p", 0) if "Dropout" in kind else getattr(layer, "dropout", 0)
+            if isinstance(dropped, float) and dropped > 0:
+                raise InputError(f"{name or 'module'} is {kind} with dropout {dropped:g}: set it to 0")
+
+        def init(seed: int) -> dict[str, Any]:
+            fresh = copy.deepcopy(module)
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                for layer in fresh.modules():
+                    if hasattr(layer, "reset_parameters"):
+                        layer.reset_parameters()
+            return {name: p.detach() for name, p in fresh.named_parameters()}
+
+        def loss(params: Any, batch: Any) -> Any:
+            inputs, targets = batch
+            return loss_fn(torch.func.functional_call(module, params, (inputs,)), targets)
+
+        return cls(loss, init, data, **options)
+
+    @cached_property
+    def _first(self) -> tuple[str, list[Any]]:
+        """The library, torch or jax, and the leaves of the parameters of seed 0."""
+        params = self.init(0)
+        leaves = list(params.values()) if isinstance(params, dict) else []
+        if leaves and all(type(leaf).__module__.startswith("torch") for leaf in leaves):
+            return "torch", leaves
+        try:
+            import jax
+        except ImportError:
+            raise InputError("init gives no dict of torch tensors, and jax, for other trees, is not here") from None
+        return "jax", jax.tree.leaves(params)
+
+    @property
+    def example(self) -> tuple[str, list[tuple[int, ...]]]:
+        """The library, torch or jax, and the shape of every leaf of the parameters."""
+        name, leaves = self._first
+        return name, [tuple(np.shape(leaf)) for leaf in leaves]
+
+    @property
+    def dim(self) -> int:
+        """The number of parameters."""
+        return sum(map(prod, self.example[1]))
+
+    @property
+    def criteria(self) -> Criteria:
+        """A minibatch loss is smoothed over 16 steps, as that of a Task."""
+        usual = Criteria(self.target, spike_floor=1e-9)
+        if self.batch:
+            usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
+        return usual._replace(**self.thresholds)
+
+    @cached_property
+    def digest(self) -> str:
+        """The content of what is minimised: the code of loss and init, the parameters of seed 0, and the data."""
+        return identity(self.loss, self.init, *self._first, *self.data)

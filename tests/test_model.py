@@ -1,0 +1,151 @@
+"""Models of torch and jax as problems: the digits' network has the loss curve that the kernel gives it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import adamx
+from adamx.inputs.errors import InputError
+from adamx.problems import problem
+from adamx.problems._model import Model
+
+RULES = ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adabelief", "adopt", "lamb", "radam"]
+TASK = problem("digits_mlp", {"hidden": (8,), "batch": 32})
+LR = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05}
+
+
+def start(seed):
+    rng, (a, b, c) = np.random.default_rng(seed), TASK.widths
+    draw = lambda *shape: rng.normal(size=shape) * np.sqrt(2 / shape[0])
+    return {"w1": draw(a, b), "b1": np.zeros(b), "w2": draw(b, c), "b2": np.zeros(c)}
+
+
+def in_torch():
+    torch = pytest.importorskip("torch")
+
+    def loss(p, batch):
+        x, y = batch
+        return torch.nn.functional.cross_entropy((x @ p["w1"] + p["b1"]).relu() @ p["w2"] + p["b2"], y)
+
+    init = lambda seed: {name: torch.as_tensor(leaf) for name, leaf in start(seed).items()}
+    return Model(loss, init, (TASK.x, TASK.y.astype(int)), batch=32, target=0.1)
+
+
+def in_jax():
+    jax = pytest.importorskip("jax")
+
+    def loss(p, batch):
+        x, y = batch
+        z = jax.nn.relu(x @ p["w1"] + p["b1"]) @ p["w2"] + p["b2"]
+        return -jax.numpy.mean(jax.numpy.take_along_axis(jax.nn.log_softmax(z), y[:, None], 1))
+
+    names = {"w1": "a", "b1": "b", "w2": "c", "b2": "d"}  # jax sorts the names
+    renamed = lambda p, batch: loss({name: p[short] for name, short in names.items()}, batch)
+    init = lambda seed: {names[name]: leaf for name, leaf in start(seed).items()}
+    return Model(renamed, init, (TASK.x, TASK.y.astype(int)), batch=32, target=0.1)
+
+
+@pytest.mark.parametrize("made", [in_torch, in_jax])
+@pytest.mark.parametrize("name", RULES)
+def test_a_model_has_the_loss_curve_of_the_kernel(name, made):
+    model, seeds = made(), [0, 3, 0]
+    hyper = {"lr": LR.get(name, 0.003) * np.array([1.0, 1.0, 0.5]), "seed": seeds}
+    x0 = np.stack([np.concatenate([leaf.ravel() for leaf in start(seed).values()]) for seed in seeds])
+    options = {"steps": 300, "record_every": 50}
+    found = adamx.simulate(name, model, hyper, **options)
+    kernel = adamx.simulate(name, TASK, hyper, x0=x0, **options)
+    np.testing.assert_allclose(found.loss, kernel.loss, rtol=1e-10)
+    np.testing.assert_allclose(found.x, kernel.x, rtol=1e-7, atol=1e-9)
+    assert found.regime.tolist() == kernel.regime.tolist()
+    for key, values in kernel.figures.items():
+        np.testing.assert_allclose(found.figures[key], values, rtol=1e-9, err_msg=key)
+
+
+def test_a_module_and_what_it_may_not_hold():
+    torch = pytest.importorskip("torch")
+    nn, data = torch.nn, (TASK.x, TASK.y.astype(int))
+    layers = nn.Sequential(nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 10)).double()
+    model = Model.of(layers, nn.functional.cross_entropy, data, batch=32)
+    found = adamx.simulate("adam", model, adamx.grid(lr=[0.01, 0.02], seed=[0, 1]), steps=60, record_every=30)
+    assert (found.loss[-1] < 0.5 * found.loss[0]).all() and found.loss[0, 0] != found.loss[0, 1]
+    for layer, said in [(nn.BatchNorm1d(8), "GroupNorm"), (nn.Dropout(0.1), "set it to 0")]:
+        with pytest.raises(InputError, match=said):
+            Model.of(nn.Sequential(nn.Linear(64, 8), layer), nn.functional.cross_entropy, data)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"batch": 0}, "batch is 0"),
+        ({"data": (np.ones(3), np.ones(2))}, "as many each"),
+        ({"data": 3}, "a tuple of arrays"),
+    ],
+)
+def test_what_is_typed_wrong_is_said(options, said):
+    with pytest.raises(InputError, match=said):
+        Model(**{"loss": min, "init": min, "data": (np.ones(3),), **options})
+
+
+def test_what_models_have_not_is_said():
+    with pytest.raises(InputError, match="grad_norm"):
+        adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, instruments=["grad_norm"])
+    with pytest.raises(InputError, match="backend=cpu"):
+        adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, backend="cuda")
+
+
+def test_a_file_with_a_model_is_a_problem(tmp_path):
+    pytest.importorskip("torch")
+    text = (
+        "import torch, adamx, numpy as np\n"
+        "def init(seed):\n    return {'w': torch.ones(3, dtype=torch.float64)}\n"
+        "def loss(p, batch):\n    return ((batch[0] @ p['w']) ** 2).mean() * SCALE\n"
+        "model = adamx.Model(loss=loss, init=init, data=(np.eye(3),))\n"
+    )
+    made = []
+    for i, scale in enumerate(("1.0", "1.0", "2.0")):
+        path = tmp_path / f"mine{i}.py"
+        path.write_text(text.replace("SCALE", scale))
+        made.append(problem(str(path), None, {"spike_ratio": 7.0}))
+    assert made[0].digest == made[1].digest != made[2].digest
+    assert made[0].criteria.spike_ratio == 7.0 and made[0].name == "mine0"
+    found = adamx.simulate("sgd", str(tmp_path / "mine0.py"), {"lr": [0.1, 0.2]}, steps=2)
+    np.testing.assert_allclose(found.loss[:, 0], [1.0, (1 - 0.2 / 3) ** 2, (1 - 0.2 / 3) ** 4], rtol=1e-14)
+    assert problem(str(tmp_path / "mine0.py"), made[0].settings).digest == made[0].digest
+    assert problem(str(tmp_path / "mine0.py"), {"batch": 2}).setup == {"batch": 2}
+    built = tmp_path / "built.py"
+    built.write_text(text.replace("SCALE", "1.0").replace("model =", "def build(target=0.5):\n    return"))
+    one = problem(str(built), {"target": 0.25})
+    assert one.setup == {"target": 0.25} and problem(str(built), one.settings).settings == one.settings
+    with pytest.raises(InputError, match="unknown setting"):
+        problem(str(tmp_path / "mine0.py"), {"rows": 3})
+
+
+def test_a_models_content_is_the_same_in_every_process(tmp_path):
+    pytest.importorskip("torch")
+    (tmp_path / "mine.py").write_text(
+        "import torch, adamx, numpy as np\n"
+        "net = torch.nn.Linear(3, 1)\n"
+        "model = adamx.Model.of(net, torch.nn.functional.mse_loss, (np.eye(3), np.ones((3, 1))))\n"
+    )
+    code = "from adamx.problems import problem; print(problem('mine.py').digest)"
+    said = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            capture_output=True, text=True, check=True, cwd=tmp_path, env={**os.environ, "PYTHONHASHSEED": seed},
+        ).stdout
+        for seed in "12"
+    }  # fmt: skip
+    assert len(said) == 1
+
+
+def test_a_run_in_torch_does_not_know_its_neighbours():
+    model, rates = in_torch(), np.geomspace(1e-3, 1e-1, 9)
+    several = adamx.simulate("adam", model, {"lr": rates}, steps=20, dtype="float32")
+    for runs in (1, 2, 5):
+        few = adamx.simulate("adam", model, {"lr": rates[:runs]}, steps=20, dtype="float32")
+        assert np.array_equal(few.loss, several.loss[:, :runs]) and np.array_equal(few.x, several.x[:runs])
