@@ -90,11 +90,13 @@ def differences(found: Recorded, again: Sequence[Results]) -> dict[str, tuple[st
     then, now = dict(found.parent.data.tags), versions()
     for old, new in zip(found.results, again, strict=True):
         for kind, content in old.digests.items():
-            name = f"content of {getattr(old, kind)}"
-            then[name], now[name] = content, new.digests[kind]
+            if content != new.digests[kind]:
+                name = f"content of {kind} {old.task if kind == 'problem' else old.optimizer}"
+                then[name], now[name] = content, new.digests[kind]
     gone = (name for name in then if (name == "gpu" or name.startswith("version.")) and name not in now)
     names = [*now, *gone]
-    pairs = {name: (then.get(name, "none"), now.get(name, "none")) for name in names if name not in IRRELEVANT}
+    absent = {name: "none" if name == "gpu" or name.startswith("version.") else "unknown" for name in names}
+    pairs = {n: (then.get(n, absent[n]), now.get(n, absent[n])) for n in names if n not in IRRELEVANT}
     return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import json
 import subprocess
 import sys
 import warnings
@@ -12,6 +13,7 @@ from types import ModuleType
 
 import numba
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from mlflow import MlflowClient
 
@@ -23,6 +25,9 @@ from adamx.portable.cache import cached
 from adamx.portable.content import UnreadableError, digest, identity
 from adamx.problems import problem
 from adamx.record import readback
+from adamx.record.identity import code_of
+from adamx.record.tables import LAUNCHES
+from adamx.report import __main__ as report
 
 FILE = """
 import math
@@ -52,7 +57,20 @@ EDITS = {  # what stands in a file before its function, with a hole; two filling
     "a number in a tuple": ("B = (1.0, ({}, 3.0))", "2.0", "2.5", "x * B[1][0]"),
     "a number": ("B = {}", "1.0", "1.0000000000000002", "x * B"),
     "the sign of zero": ("B = {}", "0.0", "-0.0", "x * B"),
-}
+    "a member of an enumeration": ("import enum\nclass E(enum.Enum): A = {}", "2.0", "3.0", "x * E.A.value"),
+    "an attribute of a class": ("class C: A = {}", "2.0", "3.0", "x * C.A"),
+    "a function that Numba vectorised": ("@numba.vectorize\ndef f(x): return x * {}", "2.0", "3.0", "f(x)"),
+    "what is compiled in place of a function": (
+        "def f(x): return x\n@numba.extending.overload(f)\ndef _(x): return lambda x: x * {}", "2.0", "3.0", "f(x)",
+    ),
+    "a wrapper": (
+        "import functools\ndef inner(x): return x * {}\n@functools.wraps(inner)\ndef f(x): return inner(x)",
+        "2.0", "3.0", "f(x)",
+    ),
+    "a helper's cache": ("import functools\n@functools.cache\ndef f(x): return x * {}", "2.0", "3.0", "f(x)"),
+    "a module in a module": ("import types\nm = types.ModuleType('m'); m.n = m; m.B = {}", "2.0", "3.0", "x * m.n.B"),
+    "a lambda's module": ("import types\nm = types.ModuleType('m'); m.B = {}", "2.0", "3.0", "(lambda y: y * m.B)(x)"),
+}  # fmt: skip
 
 
 def of(folder, text, name="mine.py"):
@@ -75,6 +93,19 @@ def test_what_a_function_does_not_read_does_not_count(tmp_path):
     assert len({of(tmp_path, text).digest for text in texts}) == 1
 
 
+def test_types_count():
+    kept = {digest(eval("lambda x: T(x)", {"T": t})) for t in (numba.float32, numba.float64, np.float32, np.float64)}
+    assert len(kept) == 4
+
+
+def test_a_task_counts_by_all_that_its_file_builds(tmp_path):
+    """Also what is none of its settings: `build` may have it as a number."""
+    text = "import dataclasses\nfrom adamx.problems.moons_logistic import build as made\n"
+    text += "def build(): return dataclasses.replace(made(), {})\n"
+    built = ("batch=8", "batch=16", "minimum=0.1", "target=0.2", "widths=(2, 3, 1)", "widths=(2, 4, 1)")
+    assert len({of(tmp_path, text.format(each)).digest for each in built}) == len(built)
+
+
 def test_attributes_of_modules_count():
     module = ModuleType("somebodys")
     read = eval("lambda x: x * somebodys.factor", {"somebodys": module})
@@ -93,6 +124,21 @@ def test_a_content_is_the_same_in_another_process():
 
 class Somebodys:
     pass
+
+
+@numba.experimental.jitclass([("a", numba.float64)])
+class Compiled:
+    def __init__(self):
+        self.a = 1.0
+
+
+THINGS = (Compiled, numba.stencil(lambda a: a[0]), numba.typed.List([1.0]), np.random.RandomState(1), Somebodys())
+
+
+@pytest.mark.parametrize("thing", THINGS, ids=["jitclass", "stencil", "typed list", "generator", "object"])
+def test_what_has_no_content_is_said(thing):
+    with pytest.raises(UnreadableError, match=r"^thing: .* has no content that can be compared$"):
+        digest(eval("lambda: thing", {"thing": thing}))
 
 
 def test_what_has_no_content_is_not_kept(tmp_path, monkeypatch):
@@ -180,6 +226,57 @@ def test_two_files_of_one_name_are_told_apart_and_replayed(type_, here, capsys):
     assert "4 of 4 runs are bit-identical" in capsys.readouterr().out
 
 
+def test_what_is_shipped_keeps_its_name_beside_a_file(type_, here):
+    Path("quadratic.py").write_text(BOWL.format(3.0))
+    assert type_("problem=./quadratic.py,quadratic")[0] == 0
+    found = readback.read(last(here))
+    assert [r.problem for r in found.results] == ["quadratic (2)", "quadratic"]
+    assert replay.main([last(here)]) == 0
+
+
+def test_data_that_were_replaced_are_named(type_, here, capsys):
+    """Of two sets of data under one name, the first is another now; the second is not."""
+
+    def write(name, seed):
+        numbers = np.random.default_rng(seed)
+        np.savez(name, x=numbers.normal(size=(90, 3)), y=numbers.normal(size=90))
+
+    write("a.npz", 1)
+    write("b.npz", 2)
+    assert type_("problem=dataset", "problem.path=a.npz,b.npz", "problem.loss=squares")[0] == 0
+    write("a.npz", 3)
+    assert replay.main([last(here)]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 4 runs are bit-identical" in said
+    assert "content of problem dataset path=a.npz" in said and "content of problem dataset path=b.npz" not in said
+
+
+def test_a_schedule_or_a_regime_that_changed_is_another_run(monkeypatch):
+    before = code_of("cosine")
+    assert code_of("cosine") == before != code_of("linear")
+    monkeypatch.setattr("adamx.record.identity.classify", lambda *_: None)
+    assert code_of("cosine") != before
+
+
+def test_a_record_before_digests_has_its_file(type_, here, capsys):
+    """A file with a shipped name was kept under that name; the table did not say so."""
+    Path("quadratic.py").write_text(BOWL.format(3.0))
+    assert type_("problem=./quadratic.py")[0] == 0
+    client, run = MlflowClient(f"sqlite:///{here}/mlflow.db"), last(here)
+    table = pq.read_table(client.download_artifacts(run, "table.parquet"))
+    launches = json.loads(table.schema.metadata[LAUNCHES])
+    for launch in launches:
+        del launch["same"]["digests"], launch["same"]["files"]
+    older = table.replace_schema_metadata({**table.schema.metadata, LAUNCHES: json.dumps(launches)})
+    pq.write_table(older.drop_columns(["optimizer_digest", "problem_digest"]), "table.parquet")
+    client.log_artifact(run, "table.parquet")
+    client.log_artifact(run, "quadratic.py", "problem")
+    client.delete_tag(run, "blas")
+    assert replay.main([run]) == 0
+    said = capsys.readouterr().out
+    assert "2 of 2 runs are bit-identical" in said and "blas: unknown when recorded" in said
+
+
 def test_an_edited_file_and_replaced_data_are_not_skipped(type_, here):
     Path("mine.py").write_text(BOWL.format(1.0))
     assert type_("problem=./mine.py")[0] == 0
@@ -234,6 +331,40 @@ def test_an_edited_file_is_not_resumed(type_, here, monkeypatch):
     assert running
     Path("mine.py").write_text(BOWL.format(4.0))
     code, said = type_("resume=last")
-    assert code == 2 and "./mine.py, which has changed since" in said
+    assert code == 2 and "'./mine.py' is code that has not run here as it is now" in said
     Path("mine.py").write_text(BOWL.format(1.0))
     assert type_("resume=last")[0] == 0
+
+
+def test_only_the_command_line_makes_a_file_run(type_, here, monkeypatch, tmp_path_factory):
+    """A configuration and a journal name a file: it does not run, unless it has run here before."""
+    Path("theirs.py").write_text(BOWL.format(2.0) + "\nopen('pwned', 'a').close()\n")
+    Path("conf/preset").mkdir(parents=True)
+    Path("conf/preset/theirs.yaml").write_text("# @package _global_\nproblem:\n  name: ./theirs.py\n")
+    theirs = ("preset=theirs", "--multirun", "--config-dir=conf")
+    code, said = type_(*theirs)
+    assert code == 2 and "'./theirs.py' is code that has not run here" in said and not Path("pwned").exists()
+    Path("not_theirs.py").write_text(BOWL.format(1.0))
+    assert type_("problem=./not_theirs.py", *theirs)[0] == 2 and not Path("pwned").exists()
+
+    def stopped(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("adamx.sweep.progress.compute", stopped)
+        assert type_("problem='./theirs.py'")[0] == 130 and Path("pwned").exists()
+    with monkeypatch.context() as patch:
+        patch.setenv("ADAMX_CACHE_DIR", str(tmp_path_factory.mktemp("another machine")))
+        patch.setattr("adamx.inputs.files._execute", lambda *_: pytest.fail("it ran"))
+        code, said = type_("resume=last")
+        assert code == 2 and "has not run here" in said
+    assert type_("resume=last")[0] == 0
+    assert "has not run here" not in type_(*theirs)[1]  # it is known now
+
+
+def test_a_report_executes_nothing(type_, here, monkeypatch):
+    Path("quadratic.py").write_text(BOWL.format(3.0))
+    assert type_("problem=./quadratic.py")[0] == 0
+    monkeypatch.setattr("adamx.inputs.files._execute", lambda *_: pytest.fail("it ran"))
+    assert report.main([last(here), "--out", "figures"]) == 0
+    assert any(Path("figures").iterdir())

@@ -137,14 +137,15 @@ def told_apart(results: Sequence[Results]) -> list[Results]:
     """Results of which no two have one name for different things: the second `mine` is `mine (2)`."""
     found = list(results)
     for kind in ("optimizer", "problem"):
-        taken: dict[str, list[str]] = {}  # name -> its files, in their order
+        taken: dict[str, list[str]] = {}  # name -> what has it: first what is shipped, then files in their order
+        for r in sorted(results, key=lambda r: kind in r.files):
+            known = taken.setdefault(getattr(r, kind), [])
+            if r.files.get(kind, "") not in known:
+                known.append(r.files.get(kind, ""))
         for i, r in enumerate(found):
-            name, file = getattr(r, kind), r.files.get(kind, "shipped")
-            known = taken.setdefault(name, [])
-            if file not in known:
-                known.append(file)
-            if known.index(file):
-                found[i] = replace(r, **{kind: f"{name} ({known.index(file) + 1})"})  # type: ignore[arg-type]
+            name, file = getattr(r, kind), r.files.get(kind, "")
+            if at := taken[name].index(file):
+                found[i] = replace(r, **{kind: f"{name} ({at + 1})"})  # type: ignore[arg-type]
     return found
 
 

@@ -7,8 +7,10 @@ import importlib
 import importlib.util
 import linecache
 import os
+import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from types import ModuleType
@@ -17,6 +19,7 @@ from typing import NamedTuple
 from adamx.inputs.errors import InputError, raised, unknown
 
 USER = "_adamx_user_"  # begins the names of modules that are a user's files
+_typed: list[str] = []  # within `only_typed`, the innermost last
 
 
 class Source(NamedTuple):
@@ -77,6 +80,14 @@ def _load_file(name: str, kind: str) -> ModuleType:
         raise InputError(f"{kind} file {name!r} does not exist")
     try:
         content = path.read_bytes()
+    except OSError as error:
+        raise InputError(f"{kind} file {str(path)!r} cannot be read: {error.strerror or error}") from error
+    if _typed and not _stands_in(_typed[-1], name) and not known(content):
+        raise InputError(
+            f"{kind} file {name!r} is code that has not run here as it is now, and the command line does not name it: "
+            f"read it, then type {kind}={name}"
+        )
+    try:
         module = _execute(path, content)
     except (Exception, SystemExit) as error:  # the user's own code: anything may come
         raise raised(f"{kind} file {str(path)!r}", error) from error
@@ -101,6 +112,24 @@ def _execute(path: Path, content: bytes) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def only_typed(arguments: Sequence[str]) -> Iterator[None]:
+    """Within it a user's file is run only if the command line names it, or if this user has run it here before.
+
+    A configuration, a journal and a record may come from elsewhere: that they name a file does not make it run.
+    """
+    _typed.append("\n".join(arguments).replace("\\", ""))
+    try:
+        yield
+    finally:
+        _typed.pop()
+
+
+def _stands_in(typed: str, name: str) -> bool:
+    """Whether a name stands in what was typed, as a whole and not as a part of another."""
+    return re.search(rf"""(?<![^\s=,:(\[{{'"]){re.escape(name)}(?![^\s,)\]}}'"])""", typed) is not None
 
 
 def known(content: bytes) -> bool:

@@ -9,11 +9,14 @@ import importlib.metadata
 import secrets
 import sys
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from functools import cache
 from types import BuiltinFunctionType, CodeType, FunctionType, ModuleType
 from typing import Any
 
 import numpy as np
+from numba.core.types import Type
+from numba.core.typing.templates import builtin_registry
 
 
 class UnreadableError(TypeError):
@@ -47,14 +50,30 @@ def identity(*parts: object) -> str:
 def reads(fn: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """The globals that a function reads, by name."""
 
-    def names(code: CodeType) -> Iterator[str]:
-        yield from code.co_names
-        for const in code.co_consts:
-            if isinstance(const, CodeType):
-                yield from names(const)
-
     assert isinstance(fn, FunctionType)
-    return ((n, fn.__globals__[n]) for n in names(fn.__code__) if n in fn.__globals__)
+    return ((n, fn.__globals__[n]) for n in _names(fn.__code__) if n in fn.__globals__)
+
+
+def _names(code: CodeType) -> Iterator[str]:
+    """The names of globals and attributes in code, and in the functions that it defines."""
+    yield from code.co_names
+    for const in code.co_consts:
+        if isinstance(const, CodeType):
+            yield from _names(const)
+
+
+def _cells(function: FunctionType) -> Iterator[tuple[str, Any]]:
+    """The values that a function closes over, by name; one that has none yet is left out."""
+    for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
+        with suppress(ValueError):
+            yield name, cell.cell_contents
+
+
+def _overloads(function: FunctionType) -> list[Any]:
+    """What `numba.extending.overload` compiles in place of a function; Numba has no public way to ask."""
+    kinds = (kind for value, kind in builtin_registry.globals if value is function)
+    templates = (template for kind in kinds for template in getattr(kind, "templates", ()))
+    return [each._overload_func for each in templates if hasattr(each, "_overload_func")]
 
 
 @cache
@@ -93,10 +112,11 @@ class _Content:
             self.say(type(part).__name__, part)
         elif isinstance(part, enum.Enum):
             self.say("enum", type(part).__qualname__, part.name)
+            self.add(part.value)
         elif isinstance(part, (np.ndarray, np.generic)):
             self.array(np.asarray(part))
-        elif isinstance(part, np.dtype):
-            self.say("dtype", part.descr)
+        elif isinstance(part, (np.dtype, Type)):
+            self.say("type", repr(part))
         elif isinstance(part, (tuple, list)):
             self.say(type(part).__name__, getattr(part, "_fields", ""), len(part))
             self.each(part)
@@ -118,7 +138,7 @@ class _Content:
             self.add(part)
 
     def array(self, array: np.ndarray) -> None:
-        self.say("array", array.dtype.descr, array.shape)
+        self.say("array", repr(array.dtype), array.shape)
         if array.dtype.hasobject:
             self.each(array.ravel().tolist())
         else:
@@ -140,47 +160,68 @@ class _Content:
             self.say("partial")
             self.each((part.func, part.args, part.keywords))
         elif isinstance(part, type):
-            self.say("class", part.__qualname__, getattr(part, "_fields", ""))
-            self.add(getattr(part, "_field_defaults", None))
-            self.each(v for k, v in vars(part).items() if isinstance(v, FunctionType) and not k.startswith("_"))
+            self.a_class(part)
         elif isinstance(part, BuiltinFunctionType):
             self.say("builtin", part.__module__, part.__qualname__)
         elif hasattr(part, "state_dict") and hasattr(part, "modules"):  # of torch; its numbers are drawn anew
             self.say("layers", str(part))
+            self.each(list(dict.fromkeys(map(type, part.modules()))))
         elif hasattr(part, "__array__") and hasattr(part, "shape"):  # of torch or jax
             self.array(np.asarray(part.detach().cpu() if hasattr(part, "detach") else part))
         elif hasattr(part, "__wrapped__"):
             self.add(part.__wrapped__)
-        elif _library(type(part)):
-            self.say(_library(type(part)), type(part).__qualname__, getattr(part, "__name__", ""))
+        elif library and hasattr(part, "__name__"):
+            self.say(library, _version(library), type(part).__qualname__, part.__name__)
         else:
             raise UnreadableError(f"{type(part).__qualname__} has no content that can be compared")
+
+    def a_class(self, part: Any) -> None:
+        """The members of an enumeration, the fields of a named tuple, and what the body defines."""
+        if hasattr(part, "class_type"):
+            raise UnreadableError(f"{part.__name__}, a class that Numba compiled, has no content that can be compared")
+        fields = getattr(part, "_fields", ())
+        self.say("class", part.__qualname__, fields)
+        self.add(getattr(part, "_field_defaults", None))
+        if issubclass(part, enum.Enum):
+            self.each((each.name, each.value) for each in part)
+            return
+        for name, value in vars(part).items():
+            if issubclass(part, tuple):  # the rest of it is made by Python
+                own = not name.startswith("_") and name not in fields
+            else:
+                own = not name.startswith("__") or isinstance(value, FunctionType)
+            if own:
+                self.say("defines", name)
+                self.named(name, value)
 
     def function(self, function: FunctionType) -> None:
         code = function.__code__
         self.code(code)
         self.say("marks", sorted(vars(function)))
         self.each((function.__defaults__, function.__kwdefaults__))
-        cells = zip(code.co_freevars, function.__closure__ or (), strict=True)
-        for name, value in [*reads(function), *((n, cell.cell_contents) for n, cell in cells)]:
+        self.each(_overloads(function))
+        modules: list[ModuleType] = []
+        for name, value in [*reads(function), *_cells(function)]:
             self.say("reads", name)
             if isinstance(value, ModuleType):
-                self.module(value, code)
+                modules.append(value)
             else:
                 self.named(name, value)
+        self.modules(modules, sorted(set(_names(code))))
 
-    def module(self, module: ModuleType, code: CodeType) -> None:
-        """What a function names of a module, and of the modules in it."""
-        if _library(module):
-            self.add(module)
-            return
-        for name in code.co_names:
-            value = getattr(module, name, None)
-            if isinstance(value, ModuleType):
-                self.module(value, code)
-            elif value is not None:
-                self.say("of", name)
-                self.named(name, value)
+    def modules(self, modules: list[ModuleType], names: list[str]) -> None:
+        """What a function names of modules, and of the modules in them."""
+        for module in modules:  # it grows
+            if _library(module):
+                self.add(module)
+                continue
+            for name in names:
+                value = getattr(module, name, None)
+                if isinstance(value, ModuleType):
+                    modules += [value] * (value not in modules)
+                elif value is not None:
+                    self.say("of", module.__name__, name)
+                    self.named(name, value)
 
     def named(self, name: str, value: Any) -> None:
         try:

@@ -72,7 +72,7 @@ class Landscape:
     @cached_property
     def digest(self) -> str:
         """The content of what is minimised."""
-        return identity(self.function, self.Params, self.params, self.start, self.minimum, self.bounds)
+        return identity(self.function, self.Params, self.params, self.start, self.separable, self.minimum, self.bounds)
 
     @property
     def online(self) -> bool:
@@ -109,7 +109,9 @@ class Task:
     @cached_property
     def digest(self) -> str:
         """The content of what is minimised: data and model."""
-        return identity(self.x, self.y, self.val_x, self.val_y, self.widths, self.loss)
+        return identity(
+            self.x, self.y, self.val_x, self.val_y, self.widths, self.loss, self.batch, self.target, self.minimum
+        )
 
     @property
     def dim(self) -> int:

@@ -126,5 +126,5 @@ class Model:
 
     @cached_property
     def digest(self) -> str:
-        """The content of what is minimised: the code of loss and init, the parameters of seed 0, and the data."""
-        return identity(self.loss, self.init, *self._first, *self.data)
+        """The content of what is minimised: code of loss and init, parameters of seed 0, data and size of the batch."""
+        return identity(self.loss, self.init, *self._first, *self.data, self.batch, self.minimum)

@@ -1,8 +1,8 @@
 """Identity: 32 hex digits of everything that says what a run is, the machine and the compiler apart.
 
-The same for a run that will be computed (a `Chunk`) and one that was (`Results`). The rule and the problem count by
-their content, code and data, and not by their names. What looks on (instruments) does not count, nor does how often the
-loss is recorded.
+The same for a run that will be computed (a `Chunk`) and one that was (`Results`). The rule, the problem, the schedule
+and the regimes count by their content, code and data, and not by their names. What looks on (instruments) does not
+count, nor does how often the loss is recorded.
 """
 
 from __future__ import annotations
@@ -16,23 +16,32 @@ import numpy as np
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
-from adamx.regimes import Criteria
+from adamx.portable.content import digest
+from adamx.regimes import Criteria, begin, classify, track
+from adamx.schedules import SCHEDULES
 
 
 def of_launch(launch: Launch) -> list[str]:
     """(runs,) of a launch that has not been computed."""
     found: list[str] = []
+    code = code_of(launch.schedule)
     for chunk in launch.chunks():
         columns = {**chunk.hyper, **chunk.schedule[1], "seed": chunk.seeds}
-        names = (chunk.rule.digest, chunk.schedule[0], launch.problem.digest, chunk.precision)
+        names = (chunk.rule.digest, code, launch.problem.digest, chunk.precision)
         found += _marks(names, launch.problem.criteria, launch.problem.settings, chunk.steps, columns)
     return found
 
 
 def of_results(r: Results) -> list[str]:
     """(runs,) of runs that were computed."""
-    names = (r.digests.get("optimizer", r.optimizer), r.schedule, r.digests.get("problem", r.problem), r.dtype)
+    contents = (r.digests.get("optimizer", r.optimizer), code_of(r.schedule), r.digests.get("problem", r.problem))
+    names = (*contents, r.dtype)
     return _marks(names, r.criteria, r.settings, int(r.steps[-1]), r.columns)
+
+
+def code_of(schedule: str) -> str:
+    """The content of what a run shares with others: the schedule of lr, and how its figures and regime are found."""
+    return digest(schedule, SCHEDULES[schedule], begin, track, classify)
 
 
 def _marks(

@@ -87,12 +87,14 @@ class Recorded:
     def _source(self, kind: str, r: Results, shipped: tuple[str, ...], trust: bool) -> str:
         """A shipped name as it stands; else the user's file as it was when the sweep ran."""
         name = getattr(r, kind)
-        if name in shipped and kind not in r.files:
+        if name in shipped and r.digests and kind not in r.files:
             return name
-        kept = r.files.get(kind, f"{kind}/{Path(name).stem}.py")  # so in records before 0.2
+        kept = r.files.get(kind, f"{kind}/{Path(name).stem}.py")  # so in records before 0.2, which have no digests
         try:
             file = _file(self.store, self.parent.info.run_id, kept)
         except InputError:
+            if name in shipped and not r.digests:
+                return name
             raise InputError(f"{kind} {name!r} is not one of adamx, and its file is not in the record") from None
         if not trust and not known(Path(file).read_bytes()):
             raise InputError(

@@ -17,6 +17,7 @@ from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBase
 
 from adamx.engine.launch import build
 from adamx.inputs.errors import InputError, unknown
+from adamx.inputs.files import only_typed
 from adamx.sweep import run
 
 PACKAGE = Path(__file__).parents[1]
@@ -34,7 +35,8 @@ def main(config_name: str = "sweep") -> int:
     try:
         if any(argument.startswith("--e") for argument in sys.argv[1:]):
             raise InputError("--experimental-rerun unpickles a file, which is code that runs: type the overrides")
-        hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_single)()
+        with only_typed(sys.argv[1:]):
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_single)()
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # a reader such as `head` has had enough

@@ -29,6 +29,7 @@ import numpy as np
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError, unknown
+from adamx.record.identity import code_of
 from adamx.regimes import Criteria
 
 ROWS = ("columns", "figures", "curves")
@@ -185,7 +186,7 @@ def find(uri: str, typed: str) -> Journal:
 def identity(launch: Launch) -> str:
     """32 hex digits of everything that says what a launch computes: its code and data too."""
     same = {**launch.arguments, "optimizer": launch.rule.digest, "problem": launch.problem.digest}
-    same |= {"problem_args": launch.problem_args, "criteria": launch.problem.criteria}
+    same |= {"code": code_of(launch.schedule), "problem_args": launch.problem_args, "criteria": launch.problem.criteria}
     columns = same.pop("hyper")
     mark = blake2b(json.dumps(same, sort_keys=True, default=str).encode(), digest_size=16)
     for name in sorted(columns):

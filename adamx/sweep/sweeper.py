@@ -25,7 +25,6 @@ from omegaconf import DictConfig, OmegaConf
 from adamx.engine.launch import Launch, build
 from adamx.inputs.axes import MOST_RUNS, Interval, values
 from adamx.inputs.errors import InputError
-from adamx.inputs.files import file, known
 from adamx.sweep import command, run
 from adamx.sweep.journal import Journal, find
 
@@ -54,13 +53,7 @@ class AdamxSweeper(Sweeper):
             raise InputError(f"{typed[0].input_line} goes alone, with the overrides that the sweep began with")
         from adamx.record import store  # with mlflow: seconds
 
-        found = find(store.address(), str(typed[0].value()))
-        for override in self._parse(found.about["overrides"]):
-            for choice in _choices(override) if _root(override) in GROUPS else ():
-                path = file(choice.partition("=")[2]) if choice.endswith(".py") else None
-                if path and not known(path.read_bytes()):
-                    raise InputError(f"the sweep was begun with {choice}, which has changed since: it would be another")
-        return found
+        return find(store.address(), str(typed[0].value()))
 
     def with_default_grid(self, arguments: list[str]) -> list[str]:
         """The overrides, after the default grid if they name no optimizer, problem, preset or axis."""
