@@ -71,6 +71,20 @@ class Criteria(NamedTuple):
     blowup: float = 2.0
 
 
+def of_batches(target: float, batch: int | None, thresholds: Mapping[str, float]) -> Criteria:
+    """The criteria of a loss on data.
+
+    A minibatch loss is smoothed over 16 steps, and only spikes above 1 % of the first loss are visible.
+
+    Args:
+        batch: rows of a minibatch; 0 or None for all rows every step. thresholds: those that somebody has set.
+    """
+    usual = Criteria(target, spike_floor=1e-9)
+    if batch:
+        usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
+    return usual._replace(**thresholds)
+
+
 class Figures(NamedTuple):
     """The running figures of a run that are losses."""
 

@@ -1,4 +1,4 @@
-"""Order: chunks computed several at a time by threads, and handed on one after another."""
+"""Pipeline: chunks computed several at a time by threads, and handed on one after another."""
 
 from __future__ import annotations
 

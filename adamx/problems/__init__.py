@@ -35,7 +35,7 @@ from adamx.inputs.files import Source, load, names, source
 from adamx.optimizers import Nothing
 from adamx.portable.content import identity
 from adamx.problems._model import Model
-from adamx.regimes import Criteria
+from adamx.regimes import Criteria, of_batches
 
 PACKAGE = "adamx.problems"
 MODEL_SETTINGS = ("batch", "target")
@@ -120,11 +120,8 @@ class Task:
 
     @property
     def criteria(self) -> Criteria:
-        """A minibatch loss is smoothed over 16 steps, and only spikes above 1 % of the first loss are visible."""
-        usual = Criteria(self.target, spike_floor=1e-9)
-        if self.batch:
-            usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
-        return usual._replace(**self.thresholds)
+        """The thresholds of its regimes."""
+        return of_batches(self.target, self.batch, self.thresholds)
 
 
 Compiled = Landscape | Task  # what kernels compute

@@ -16,7 +16,7 @@ import numpy as np
 from adamx.inputs.errors import InputError
 from adamx.inputs.files import Source
 from adamx.portable.content import identity
-from adamx.regimes import Criteria
+from adamx.regimes import Criteria, of_batches
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,11 +118,8 @@ class Model:
 
     @property
     def criteria(self) -> Criteria:
-        """A minibatch loss is smoothed over 16 steps, as that of a Task."""
-        usual = Criteria(self.target, spike_floor=1e-9)
-        if self.batch:
-            usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
-        return usual._replace(**self.thresholds)
+        """The thresholds of its regimes."""
+        return of_batches(self.target, self.batch, self.thresholds)
 
     @cached_property
     def digest(self) -> str:

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING
 
 from adamx.sweep import command
 
-if TYPE_CHECKING:
-    pass
-
 
 def main() -> int:
-    """Run what the command line asks for; the exit codes are those of `sweep.main`."""
+    """Run what the command line asks for; the exit codes are those of `sweep.command.main`."""
     return command.main("race")
 
 

@@ -1,4 +1,4 @@
-"""python -m adamx.race: optimizers side by side on the contours of one loss, as a film and as a strip of pictures."""
+"""Run: a race of optimizers, from launches to the table and the pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""View: MLflow's page of runs, set up for one sweep: its children from the best on, the columns and charts that tell.
+"""Page: MLflow's page of runs, set up for one sweep: its children from the best on, the columns and charts that tell.
 
 By default that page charts what the parents have. A shared view is an experiment's tag with the page's state in JSON,
 deflated; the page opens it by the key in its address, as after its own "Share". A page that cannot read it says so and

@@ -1,4 +1,4 @@
-"""Machine: what a figure may depend on besides the configuration: versions, processors, the state of the sources."""
+"""Provenance: what a figure may depend on besides the configuration: versions, processors, the state of the sources."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Recorded: what `adamx.record.parent` wrote, read back through MLflow's public client: Results as they were, and the
+"""Readback: what `adamx.record.parent` wrote, read back through MLflow's public client: Results as they were, and the
 launches that compute them again."""
 
 from __future__ import annotations

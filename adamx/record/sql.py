@@ -1,4 +1,4 @@
-"""Database: a SQL store made ready before MLflow opens it, so that sweeps may come at once and be killed at any moment.
+"""SQL: a database store made ready before MLflow opens it, so that sweeps may come at once and be killed at any moment.
 
 A fresh one is created once, all of it or nothing; one of another MLflow is left as it is; a locked one is waited for.
 """

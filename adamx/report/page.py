@@ -1,4 +1,4 @@
-"""Report: a sweep as one HTML file that needs no network: the folder page/, plotly.js and every run.
+"""Report: a sweep as one HTML file that needs no network: the folder browser/, plotly.js and every run.
 
 What the page shows is in elements with these ids: #launch, #x and #y (selects: which optimizer and problem, which
 axes), `.axis-slider` (a range input for each other axis, `data-axis` names it), #map (plotly; hover and click), #curves

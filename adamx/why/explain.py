@@ -1,4 +1,4 @@
-"""python -m adamx.why RUN_ID: which single knob would have saved a recorded run.
+"""Explain: a recorded run again, with one of its knobs changed at a time.
 
 The run is computed again with one knob changed and all else, the seed too, as it was: every hyperparameter of its rule
 up and down, a warm-up, the other precisions, and the rules that share its hyperparameters (AMSGrad for Adam). What
@@ -9,7 +9,6 @@ same changes say how far each knob may be turned before it does not.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
@@ -20,9 +19,6 @@ from adamx.inputs.errors import InputError, unknown
 from adamx.record.readback import Recorded
 from adamx.why import knobs
 from adamx.why.cause import Cause
-
-if TYPE_CHECKING:
-    pass
 
 
 def explain(found: Recorded, only: Sequence[str], console: Console, trust: bool = False) -> Cause:

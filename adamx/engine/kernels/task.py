@@ -1,4 +1,4 @@
-"""Training: one run of a task, written for a team of workers; and the CPU's kernel, in which a team is one thread."""
+"""Training: one run of a task, written for a team of workers, on every backend."""
 
 from __future__ import annotations
 
