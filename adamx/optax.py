@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import optax  # type: ignore[import-untyped]
+import optax
 
 from adamx.engine.tensorized import library, on_arrays
 from adamx.inputs.errors import InputError, unknown
