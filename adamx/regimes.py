@@ -5,34 +5,49 @@ Every step t of every run, at full rate and inside the kernel, `track` sees the 
     gap_t = loss_t - minimum            (the loss itself where the minimum is 0 or unknown)
     s_t   = keep s_{t-1} + (1 - keep) gap_t     keep = 0 where the loss is exact; a minibatch loss is smoothed
 
-and a reference level r_t, the running median of s in logarithms: it rises by the factor `RISE` when s is above
-it and falls by the same factor when s is below. A median is not moved by one bad minibatch, follows a decay over
-hundreds of decades, and forgives the zero crossings of an oscillation (cos^2 stays within a factor 4 of it),
-where a running mean or minimum would not. Then
+with s_{-1} = gap_0, the gap of all rows at the start, and a reference level r_t, the running 2/3 quantile of s in
+logarithms: it rises by the factor `RISE` when s is above it and falls by its root when s is below. A quantile is not
+moved by one bad minibatch and follows a decay over hundreds of decades. That it rises faster than it falls forgives
+oscillations: their zero crossings are short dips of s (cos^8 stays within a factor 10 of its level; with a median
+cos^4 would not), where a running mean or minimum would take the way back for a spike. Then
 
-    spike        s_t > spike_ratio r_{t-1}, after the run had halved its starting gap, and visible: r is never
-                 taken below spike_floor gap_0 / spike_ratio. It ends when s <= 2 r.
+    spike        s_t > spike_ratio r_{t-1} and above the target, after the run had halved its starting gap, and visible:
+                 r is never taken below spike_floor gap_0 / spike_ratio. It ends when s <= 2 r.
     reached      the first t with s_t <= target
-    popped       s_t > pop_ratio target, after the run had settled: stayed under the target for SETTLE steps, which
-                 the zero crossing of an oscillation does not
+    popped       s_t > pop_ratio target, after the run had settled, stayed under the target for at least SETTLE steps,
+                 and left it at least LEAVE times faster than it had stayed, as no oscillation does: on |x|^k its way
+                 from the target to ten times the target takes 1.1 (k = 2) to 0.2 (k = 8) of the time below
     overshoot    g_t . (x_t - x_{t-1}) > overshoot_ratio |gap_t|: the step just made ended on an upward slope
-                 that matters; counted over the last quarter of the run
+                 that matters; counted in the tail, the last quarter of the run
     non-finite   the first t at which the gap is NaN or infinite
+    lost, high   the steps of the tail above the target after it was reached, and those above the run's ceiling, the
+                 larger of blowup gap_0 and pop_ratio target
+    rose         s_t > 2 (least s of the tail so far)
 
 and `classify` names the regime, the first of these that holds:
 
-    diverged     a non-finite step, or s at the end > blowup gap_0
+    unjudged     an online problem without an objective whose numbers stayed finite: the loss of one component says
+                 nothing
+    diverged     a non-finite step; or a quarter of the tail's steps high; or s at the end above the ceiling without a
+                 spike
+    unbounded    s at the end < -blowup |gap_0|, and it still falls at half its average rate or faster
     spiking      a spike or a pop
-    converged    s at the end <= target
-    oscillating  at least a quarter of the last quarter's steps overshot, or s at the end > 2 (least s): it moves, and
-                 has lost ground that it had
+    converged    it reached the target, at most a quarter of the tail's steps since then were lost, and s at the end is
+                 not above pop_ratio target. Where neither minimum nor target is known: the tail moved by less than
+                 FLAT of the whole descent
+    oscillating  at least a quarter of the tail's steps overshot, or s rose in it, or s at the end > 2 (least s): it
+                 moves, and has lost ground that it had
     slow         everything else: above the target with nothing wrong in its curve (also a local minimum)
+
+What decides is the tail, not the last value: a cycle of two steps has one regime, whatever the parity of the steps.
+Nothing that stays under the target diverges, spikes or pops.
 
 The literature has no common definition of a spike. Wortsman et al. 2023, arXiv 2304.13013, mark a loss that exceeds its
 running mean by 3.2 running standard deviations; a mean and a deviation have no meaning for a loss that falls by decades
-within their window, so here it is a ratio to a median of logarithms. What counts as settled, and as oscillation against
-a slow crawl, follows the stability theory that tests/test_regimes.py holds it to: on 50 x 50 settings about Adam's
-threshold of eps and on both sides of gradient descent's largest lr the regime is the one that theory names.
+within their window, so here it is a ratio to a quantile of logarithms. What counts as settled, and as oscillation
+against a slow crawl, follows the stability theory that tests/test_regimes.py holds it to: on 50 x 50 settings about
+Adam's threshold of eps and on both sides of gradient descent's largest lr the regime is the one that theory names.
+tests/labelled.py holds it to curves that were judged by eye.
 """
 
 from __future__ import annotations
@@ -44,21 +59,26 @@ import numpy as np
 
 from adamx.portable import portable
 
-REGIMES = ("converged", "slow", "spiking", "oscillating", "diverged")
+REGIMES = ("converged", "slow", "unjudged", "unbounded", "spiking", "oscillating", "diverged")
 
-RISE = 2.0 ** (1 / 8)  # the level moves by at most a factor of 10 in 27 steps
-FALL = 2.0 ** (-1 / 8)
+RISE = 2.0 ** (1 / 8)  # the level rises by at most a factor of 10 in 27 steps
+FALL = 2.0 ** (-1 / 16)
 CALM = 2.0  # a spike ends within this factor of the level
-SETTLE = 27  # the steps in which the level moves by a factor of 10
-TAIL = 4  # overshoots count in the last 1/TAIL of a run
-OSCILLATING_SHARE = 0.25
+SETTLE = 27  # the steps in which the level rises by a factor of 10
+LEAVE = 8
+TAIL = 4  # the tail is the last 1/TAIL of a run
+SHARE = 0.25  # of the tail's steps
 LOST_GROUND = 2.0
+FLAT = 1e-6
+NOISY = 100.0  # spike_ratio under gradient noise: at a noisy floor x^2 exceeds 10 times its level now and then
+NO_TARGET, NO_OBJECTIVE = -np.inf, np.nan  # as a `target`
 
 
 class Criteria(NamedTuple):
     """Thresholds, relative to the gap at the start but for `target`, which is a gap itself.
 
-    A problem sets `target`, and `keep`, `spike_ratio` and `spike_floor` where its loss is noisy; the rest is the same
+    A problem sets `target` (`NO_TARGET` where neither a target nor the minimum is known, `NO_OBJECTIVE` where the loss
+    is not what is minimised), and `keep`, `spike_ratio` and `spike_floor` where its loss is noisy; the rest is the same
     for all. `regimes.spike_ratio=100` on the command line sets another one.
     """
 
@@ -71,24 +91,40 @@ class Criteria(NamedTuple):
     blowup: float = 2.0
 
 
+def of_landscape(target: float, noise: float) -> Criteria:
+    """The criteria of a landscape: of a loss that is exact, under gradient noise or not.
+
+    Args:
+        target: the gap that counts as reached, `NO_TARGET` or `NO_OBJECTIVE`. noise: its standard deviation, in units
+            in which curvatures are about 1.
+    """
+    usual = Criteria(target)
+    if noise**2 > target:  # else its floor lies below the target, where nothing is judged
+        usual = usual._replace(spike_ratio=NOISY)
+    if not np.isfinite(target):  # nothing says how far down a level may go
+        usual = usual._replace(spike_floor=1e-2)
+    return usual
+
+
 def of_batches(target: float, batch: int | None, thresholds: Mapping[str, float]) -> Criteria:
     """The criteria of a loss on data.
 
-    A minibatch loss is smoothed over 16 steps, and only spikes above 1 % of the first loss are visible.
+    A minibatch loss is smoothed over 16 steps, or over 256 rows where that is more, and only spikes above 1 % of the
+    first loss are visible.
 
     Args:
         batch: rows of a minibatch; 0 or None for all rows every step. thresholds: those that somebody has set.
     """
     usual = Criteria(target, spike_floor=1e-9)
     if batch:
-        usual = usual._replace(keep=15 / 16, spike_ratio=4.0, spike_floor=0.02)
+        usual = usual._replace(keep=1 - 1 / max(16, 256 / batch), spike_ratio=4.0, spike_floor=0.02)
     return usual._replace(**thresholds)
 
 
 class Figures(NamedTuple):
     """The running figures of a run that are losses."""
 
-    start: float  # gap_0
+    start: float  # gap_0, of all rows
     smooth: float  # s_t
     level: float  # r_t
     best: float  # least s so far
@@ -96,6 +132,8 @@ class Figures(NamedTuple):
     peak: float  # largest s of the present spike
     base_most: float  # base and peak of the largest spike so far: largest peak / base
     peak_most: float
+    entry: float  # s where the tail began
+    least: float  # least s of the tail so far
 
 
 class Marks(NamedTuple):
@@ -106,17 +144,24 @@ class Marks(NamedTuple):
     first_spike_step: int
     spiking: int
     reached_step: int
-    settled: int  # consecutive steps under the target; kept once it is SETTLE
+    settled: int  # steps under the target; on the way out after SETTLE of them -LEAVE times the steps that are left
     popped: int
     diverged_step: int
     overshoots: int
+    lost: int
+    high: int
+    rose: int
+
+
+NEVER = ("first_spike_step", "reached_step", "diverged_step")  # the marks that begin as -1
 
 
 @portable
 def begin(gap, c):
-    """The figures at step 0, from the gap there and the criteria."""
+    """The figures at step 0, from the gap there (of all rows) and the criteria."""
     level = max(gap, gap * 0.0)  # a start below the goal has no level
-    return Figures(gap, gap, level, gap, level, level, level * 0.0 + 1.0, level * 0.0 + 1.0)
+    one = level * 0.0 + 1.0
+    return Figures(gap, gap, level, gap, level, level, level * 0.0 + 1.0, one, gap, gap)
 
 
 @portable
@@ -130,16 +175,24 @@ def track(t, gap, slope, in_tail, f, m, c):
     finite = gap - gap == 0.0
     s = c.keep * f.smooth + (1.0 - c.keep) * gap
     better = s < f.best
+    under, stayed = s <= c.target, m.settled >= SETTLE
 
-    began = (s > c.spike_ratio * f.level) & (f.level <= 0.5 * f.start) & (m.spiking < 1)
+    began = (s > c.spike_ratio * f.level) & (f.level <= 0.5 * f.start) & (m.spiking < 1) & (under < 1)
     base = f.level if began else f.base
     peak = s if (began | (s > f.peak)) else f.peak
     moved = f.level * RISE if s > f.level else f.level * FALL
-    least = abs(f.start) * c.spike_floor / c.spike_ratio
-    level = moved if moved > least else least
-    under, settled = s <= c.target, m.settled >= SETTLE
+    lowest = abs(f.start) * c.spike_floor / c.spike_ratio
+    level = moved if moved > lowest else lowest
     spiking = began | ((m.spiking > 0) & (s > CALM * level))
     largest = spiking & (peak * f.base_most > f.peak_most * base)
+
+    above = c.pop_ratio * c.target
+    ceiling = c.blowup * abs(f.start)
+    ceiling = above if above > ceiling else ceiling
+    left = LEAVE - m.settled if stayed else m.settled + LEAVE
+    settled = (m.settled + 1 if m.settled >= 0 else 1) if under else (left if left < 0 else 0)
+    entry = f.entry if in_tail else s
+    least = s if (s < f.least) | (in_tail < 1) else f.least
     return (
         Figures(
             f.start,
@@ -150,6 +203,8 @@ def track(t, gap, slope, in_tail, f, m, c):
             peak,
             base if largest else f.base_most,
             peak if largest else f.peak_most,
+            entry,
+            least,
         ),
         Marks(
             t if better else m.best_step,
@@ -157,28 +212,42 @@ def track(t, gap, slope, in_tail, f, m, c):
             t if (began & (m.first_spike_step < 0)) else m.first_spike_step,
             spiking,
             t if (under & (m.reached_step < 0)) else m.reached_step,
-            m.settled * (under | settled) + under,
-            (m.popped > 0) | (settled & (s > c.pop_ratio * c.target)),
+            settled,
+            (m.popped > 0) | ((stayed | (m.settled < 0)) & (s > above)),
             m.diverged_step if (finite | (m.diverged_step >= 0)) else t,
             m.overshoots + (in_tail & (slope > c.overshoot_ratio * abs(gap))),
+            m.lost + (in_tail & (m.reached_step >= 0) & (under < 1)),
+            m.high + (in_tail & (s > ceiling)),
+            (m.rose > 0) | (in_tail & (s > LOST_GROUND * f.least) & (f.least > 0.0)),
         ),
     )
 
 
 def tail_start(steps: int) -> int:
-    """The first step of the last quarter of a run of `steps` steps."""
-    return steps - steps // TAIL + 1
+    """The first step of the tail, the last quarter of a run of `steps` steps and at least its last step."""
+    return steps - max(steps // TAIL, 1) + 1
 
 
 def classify(figures: Mapping[str, np.ndarray], criteria: Criteria, steps: int) -> np.ndarray:
     """(runs,) the regime of each run, from the final figures of `track`."""
-    f = figures
-    end = f["smooth"]
-    tail = max(steps - tail_start(steps) + 1, 1)
-    conditions = [
-        (f["diverged_step"] >= 0) | ~(end <= criteria.blowup * np.abs(f["start"])),
-        (f["spikes"] > 0) | (f["popped"] > 0),
-        end <= criteria.target,
-        (f["overshoots"] >= OSCILLATING_SHARE * tail) | (end > LOST_GROUND * f["best"]),
-    ]
-    return np.select(conditions, ["diverged", "spiking", "converged", "oscillating"], "slow")
+    f, c = figures, criteria
+    start, end, best = f["start"], f["smooth"], f["best"]
+    begun = tail_start(steps)
+    tail = max(steps - begun + 1, 1)
+    finite, spiked = f["diverged_step"] < 0, (f["spikes"] > 0) | (f["popped"] > 0)
+    ceiling = np.fmax(c.blowup * np.abs(start), c.pop_ratio * c.target)
+    with np.errstate(invalid="ignore", over="ignore"):
+        diverged = ~finite | (f["high"] >= SHARE * tail) | (~(end <= ceiling) & ~spiked)
+        fast = f["entry"] - end >= (start - end) * (tail / max(steps, 1)) / 2
+        unbounded = (end < -c.blowup * np.abs(start)) & fast
+        if c.target == NO_TARGET:
+            converged = np.maximum(f["entry"], end) - f["least"] <= FLAT * np.abs(start - best)
+        else:
+            since = steps - np.maximum(f["reached_step"], begun) + 1
+            converged = (f["reached_step"] >= 0) & (f["lost"] <= SHARE * since) & (end <= c.pop_ratio * c.target)
+        moves = (f["overshoots"] >= SHARE * tail) | (f["rose"] > 0) | (end > LOST_GROUND * np.abs(best))
+    return np.select(
+        [finite & np.isnan(c.target), diverged, unbounded, spiked, converged, moves],
+        ["unjudged", "diverged", "unbounded", "spiking", "converged", "oscillating"],
+        "slow",
+    )

@@ -36,7 +36,7 @@ Curve = tuple[np.ndarray, np.ndarray]  # values of both axes
 
 def eps(points: int) -> tuple[str, Results, list[Curve]]:
     """lr and eps on x²/2."""
-    bowl = problem("quadratic", {"curvature": 1.0, "noise": 1e-12})
+    bowl = problem("quadratic", {"curvature": 1.0, "noise": 1e-12, "target": 1e-12})
     lr, eps = np.logspace(-4, 0, points), np.logspace(-10, 0, points)
     results = adamx.simulate("adam", bowl, adamx.grid(lr=lr, eps=eps), STEPS, STEPS // RECORDS)
     return "Adam on x²/2", results, [(lr, theory.eps_threshold(lr, 0.9, 1.0))]

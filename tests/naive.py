@@ -11,14 +11,17 @@ import numpy as np
 
 from adamx.optimizers import rule
 from adamx.portable import rng
-from adamx.regimes import Marks, begin, tail_start, track
+from adamx.regimes import NEVER, Marks, begin, tail_start, track
 from adamx.schedules import SCHEDULES
 
 
-def figures_of(gaps, slopes, criteria):
-    """The figures of a run from its gap and slope at every step."""
+def figures_of(gaps, slopes, criteria, start=None):
+    """The figures of a run from its gap and slope at every step, and its gap of all rows at the start."""
     steps = len(gaps) - 1
-    f, m = begin(gaps[0], criteria), Marks(0, 0, -1, 0, -1, 0, 0, -1, 0)
+    f, m = (
+        begin(gaps[0] if start is None else start, criteria),
+        Marks(**{name: -(name in NEVER) for name in Marks._fields}),
+    )
     for t, (gap, slope) in enumerate(zip(gaps, slopes, strict=True)):
         f, m = track(t, gap, slope, t >= tail_start(steps), f, m, criteria)
     return {k: float(v) for k, v in {**f._asdict(), **m._asdict()}.items()}
@@ -41,6 +44,12 @@ def at(h, schedule, t, steps):
 
 def landscape(optimizer, p, hyper, steps, seed=0, schedule=None):
     """Losses (steps + 1,), the final point and the figures of one run."""
+    losses, slopes, x = path(optimizer, p, hyper, steps, seed, schedule)
+    return losses, x, figures_of([v - p.minimum for v in losses.tolist()], slopes, p.criteria)
+
+
+def path(optimizer, p, hyper, steps, seed=0, schedule=None):
+    """Losses (steps + 1,), the slope of every step (steps + 1,) and the final point of one run."""
     r = rule(optimizer)
     h = r.Hyper(**hyper)
     clock = r.initial_clock(h)
@@ -58,6 +67,9 @@ def landscape(optimizer, p, hyper, steps, seed=0, schedule=None):
                 value = value + term[0]
         else:
             value, g = p.function(x, columns[0], *time)
+        if p.objective:
+            terms = x if p.separable else (x,)
+            value = sum(p.objective(xi, columns[i if len(columns) > 1 else 0]) for i, xi in enumerate(terms))
         if p.noise:
             g = [gi + p.noise * rng.gaussian(*rng.bits(seed, rng.NOISE, t, i)) for i, gi in enumerate(g)]
         losses.append(value)
@@ -74,7 +86,7 @@ def landscape(optimizer, p, hyper, steps, seed=0, schedule=None):
             pairs = [(min(max(new, p.bounds[0]), p.bounds[1]), s) for new, s in pairs]
         moved = tuple(new - old for (new, _), old in zip(pairs, x, strict=True))
         x, states = tuple(new for new, _ in pairs), [s for _, s in pairs]
-    return np.array(losses), np.array(x), figures_of([v - p.minimum for v in losses], slopes, p.criteria)
+    return np.array(losses), slopes, np.array(x)
 
 
 def task(optimizer, p, hyper, steps, seed=0, schedule=None):

@@ -77,9 +77,15 @@ def synthetic(
         "first_spike_step": np.where(spiking, steps // 3, -1),
         "spiking": np.zeros(runs, dtype=np.int64),
         "reached_step": first,
+        "settled": np.zeros(runs, dtype=np.int64),
         "popped": np.zeros(runs, dtype=np.int64),
         "diverged_step": np.where(diverged, (blowup * steps).astype(np.int64) + 1, never),
         "overshoots": np.where(oscillating, steps - tail_start(steps) + 1, 0),
+        "entry": gap[-2],
+        "least": np.fmin(gap[-1], gap[-2]),
+        "lost": np.zeros(runs, dtype=np.int64),
+        "high": np.zeros(runs, dtype=np.int64),
+        "rose": np.zeros(runs, dtype=np.int64),
     }
     curves = {}
     if accuracy:

@@ -188,7 +188,8 @@ def test_the_star_is_on_the_least_final_loss():
 def test_the_legend_counts_the_regimes():
     results = synthetic(product(lr=LR, eps=EPS))
     labels = [text.get_text() for text in drawn(results).legends[0].get_texts()]
-    assert labels == [f"{name} {(results.regime == name).sum()}" for name in REGIMES]
+    counts = {name: (results.regime == name).sum() for name in REGIMES}
+    assert labels == [f"{name} {count}" for name, count in counts.items() if count]
 
 
 def test_cells_whose_seeds_disagree_are_marked():
@@ -323,7 +324,8 @@ def test_the_summary_fits_its_window(width):
     text = " ".join(text.split())
     assert "adam on digits_mlp: 1,134 runs, 400 steps, float32" in text and "…" not in text
     for name in REGIMES:
-        assert f"{name} {(results.regime == name).sum()}" in text
+        count = (results.regime == name).sum()
+        assert (f"{name} {count}" in text) == bool(count)
     best = slices.settings(results).iloc[0]
     assert short(best["final_loss"]) in text
     assert "val_acc" in text and "\x1b" not in text
@@ -342,9 +344,11 @@ def test_several_sweeps_are_a_row_each_and_the_best_per_problem():
     sweeps = [
         synthetic(grid, o, p, accuracy=p == "digits_mlp") for o in ("adam", "amsgrad") for p in ("beale", "digits_mlp")
     ]
-    text = printed([*sweeps, synthetic(product(lr=LR), "sgd", "beale", accuracy=False)], 60)
+    sweeps.append(synthetic(product(lr=LR), "sgd", "beale", accuracy=False))
+    present = [name for name in REGIMES if any((r.regime == name).any() for r in sweeps)]
+    text = printed(sweeps, 60)
     lines = text.splitlines()
-    assert lines[0].split() == ["optimizer", "problem", *(name[:4] for name in REGIMES), "best"]
+    assert lines[0].split() == ["optimizer", "problem", *(name[:4] for name in present), "best"]
     assert lines[5].split()[:2] == ["sgd", "beale"]
     assert "best on beale" in text and "best on digits_mlp" in text
     assert len(lines) == 6 + 2 * 8

@@ -20,7 +20,7 @@ from adamx.engine import arrays
 from adamx.optimizers import adam, optimizers, rule
 from adamx.record import parent
 from adamx.record.children import children, points, select
-from adamx.regimes import Criteria, classify
+from adamx.regimes import NO_OBJECTIVE, NO_TARGET, REGIMES, Criteria, classify
 
 # --- the four faults that no figure may survive ----------------------------------------------------------------------
 
@@ -99,20 +99,27 @@ def by_definition(gaps, slopes, c):
     steps, s, level = len(gaps) - 1, [], [max(gaps[0], 0.0)]
     for gap in gaps:
         s.append(c.keep * s[-1] + (1 - c.keep) * gap if s else gap)
-        moved = level[-1] * 2 ** ((1 if s[-1] > level[-1] else -1) / 8)
+        moved = level[-1] * 2 ** (1 / 8 if s[-1] > level[-1] else -1 / 16)
         level.append(max(moved, abs(gaps[0]) * c.spike_floor / c.spike_ratio))
     before, after = level[:-1], level[1:]
     spikes, spiking = [], False
     for t in range(steps + 1):
-        if not spiking and s[t] > c.spike_ratio * before[t] and before[t] <= gaps[0] / 2:
+        seen = s[t] > max(c.spike_ratio * before[t], c.target)
+        if not spiking and seen and before[t] <= gaps[0] / 2:
             spiking = True
             spikes.append((t, before[t], [s[t]]))
         elif spiking:
             spiking = s[t] > 2 * after[t]
             spikes[-1][2].extend([s[t]] * spiking)
     under = [value <= c.target for value in s]
-    settled = next((t for t in range(26, steps + 1) if all(under[t - 26 : t + 1])), None)
-    tail = [t for t in range(steps + 1) if t > steps - steps // 4]
+    stay, above, popped = 0, 0, False  # steps under the target, and above it since
+    for t in range(steps + 1):
+        stay, above = (stay + 1 if not above else 1, 0) if under[t] else (stay, above + 1)
+        popped |= above > 0 and stay >= 27 and 8 * (above - 1) < stay and s[t] > c.pop_ratio * c.target
+    tail = [t for t in range(steps + 1) if t > steps - max(steps // 4, 1)]
+    reached = under.index(True) if any(under) else -1
+    ceiling = max(c.blowup * abs(gaps[0]), c.pop_ratio * c.target)
+    least = [min(s[tail[0] - 1 : t]) for t in tail]
     return {
         "start": gaps[0],
         "smooth": s[-1],
@@ -123,14 +130,19 @@ def by_definition(gaps, slopes, c):
         "first_spike_step": spikes[0][0] if spikes else -1,
         "spiking": spiking,
         "largest": max((max(values) / base for _, base, values in spikes), default=1.0),
-        "reached_step": under.index(True) if any(under) else -1,
-        "popped": settled is not None and any(value > c.pop_ratio * c.target for value in s[settled + 1 :]),
+        "reached_step": reached,
+        "popped": popped,
         "diverged_step": -1,
         "overshoots": sum(slopes[t] > c.overshoot_ratio * abs(gaps[t]) for t in tail),
+        "entry": s[tail[0] - 1],
+        "least": min(s[tail[0] - 1 :]),
+        "lost": sum(0 <= reached < t and not under[t] for t in tail),
+        "high": sum(s[t] > ceiling for t in tail),
+        "rose": any(s[t] > 2 * low > 0 for t, low in zip(tail, least, strict=True)),
     }
 
 
-def curves(count=150, steps=160):
+def curves(count=600, steps=160):
     """Decays that jump up now and then, with slopes of both signs."""
     rng = np.random.default_rng(0)
     for i in range(count):
@@ -150,7 +162,7 @@ CRITERIA = (
 
 
 def test_figures_are_what_their_definitions_say():
-    seen = dict.fromkeys(("spikes", "popped", "overshoots", "spiking"), 0)
+    seen = dict.fromkeys(("spikes", "popped", "overshoots", "spiking", "lost", "high", "rose"), 0)
     for i, (gaps, slopes) in enumerate(curves()):
         c = CRITERIA[i % len(CRITERIA)]
         figures = naive.figures_of(gaps, slopes, c)
@@ -176,39 +188,61 @@ def test_what_is_not_finite_changes_no_other_figure(bad):
 
 
 def regime_by_definition(f, c, steps):
-    end, tail = f["smooth"], steps // 4
-    if f["diverged_step"] >= 0 or not end <= c.blowup * abs(f["start"]):
+    end, tail = f["smooth"], max(steps // 4, 1)
+    start, spiked = abs(f["start"]), f["spikes"] or f["popped"]
+    high, reached = f["high"] >= tail / 4, f["reached_step"]
+    if math.isnan(c.target) and f["diverged_step"] < 0:
+        return "unjudged"
+    ceiling = c.blowup * start if not math.isfinite(c.target) else max(c.blowup * start, c.pop_ratio * c.target)
+    if f["diverged_step"] >= 0 or high or (not spiked and not end <= ceiling):
         return "diverged"
-    if f["spikes"] or f["popped"]:
+    if end < -c.blowup * start and f["entry"] - end >= (f["start"] - end) * tail / steps / 2:
+        return "unbounded"
+    if spiked:
         return "spiking"
-    if end <= c.target:
+    if c.target == -math.inf:
+        if max(f["entry"], end) - f["least"] <= 1e-6 * abs(f["start"] - f["best"]):
+            return "converged"
+    elif (
+        reached >= 0 and f["lost"] <= (steps - max(reached, steps - tail + 1) + 1) / 4 and end <= c.pop_ratio * c.target
+    ):
         return "converged"
-    return "oscillating" if f["overshoots"] >= tail / 4 or end > 2 * f["best"] else "slow"
+    moves = f["overshoots"] >= tail / 4 or f["rose"] or end > 2 * abs(f["best"])
+    return "oscillating" if moves else "slow"
 
 
 def test_regimes_are_what_their_definitions_say():
     rng = np.random.default_rng(1)
-    n, c = 4000, Criteria(0.1)
+    n = 4000
     f = {
         "start": rng.choice([-1.0, 1.0, 3.0], n),
-        "smooth": rng.choice([0.05, 0.1, 0.2, 1.0, 2.0, 2.5, 6.5, np.nan, np.inf], n),
-        "best": rng.choice([0.05, 0.1, 0.5, 1.0], n),
+        "smooth": rng.choice([-7.0, 0.05, 0.1, 0.2, 1.0, 2.0, 2.5, 6.5, np.nan, np.inf], n),
+        "best": rng.choice([-8.0, 0.05, 0.1, 0.5, 1.0], n),
+        "entry": rng.choice([-7.0, -6.0, 0.05, 0.2, 1.0], n),
+        "least": rng.choice([-7.0, 0.05, 0.2], n),
         "diverged_step": np.where(rng.random(n) < 0.2, rng.integers(0, 3, n), -1),
+        "reached_step": rng.choice([-1, 3, 60, 68], n),
         "spikes": np.where(rng.random(n) < 0.2, rng.integers(1, 3, n), 0),
         "popped": (rng.random(n) < 0.2).astype(int),
         "overshoots": rng.integers(0, 9, n),
+        "lost": rng.integers(0, 9, n),
+        "high": rng.choice([0, 3, 4, 5], n),
+        "rose": rng.integers(0, 2, n),
     }
-    for steps in (80, 68):
-        expected = [regime_by_definition({k: v[i] for k, v in f.items()}, c, steps) for i in range(n)]
-        assert classify(f, c, steps).tolist() == expected
-        assert len(set(expected)) == 5
+    met = set()
+    for c in (Criteria(0.1), Criteria(NO_TARGET), Criteria(NO_OBJECTIVE)):
+        for steps in (80, 68):
+            expected = [regime_by_definition({k: v[i] for k, v in f.items()}, c, steps) for i in range(n)]
+            assert classify(f, c, steps).tolist() == expected
+            met |= set(expected)
+    assert met == set(REGIMES)
 
 
 def test_the_thresholds_are_those_of_the_docstring():
     assert Criteria(1.0) == (1.0, 0.0, 10.0, 1e-12, 10.0, 0.1, 2.0)
     for steps in (1, 2, 3):  # too few for a quarter: nothing is divided by zero, and one overshoot is much
-        f = {"start": 1.0, "smooth": 1.0, "best": 1.0, "diverged_step": -1, "spikes": 0, "popped": 0, "overshoots": 1}
-        assert classify({k: np.array([v]) for k, v in f.items()}, Criteria(0.1), steps)[0] == "oscillating"
+        figures = naive.figures_of([1.0] * (steps + 1), [1.0] * (steps + 1), Criteria(0.1))
+        assert classify({k: np.array([v]) for k, v in figures.items()}, Criteria(0.1), steps)[0] == "oscillating"
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------

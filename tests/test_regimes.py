@@ -1,5 +1,6 @@
 """Regimes and figures on cases whose answer is known: from theory, and from curves made by hand."""
 
+import dataclasses
 import math
 
 import naive
@@ -92,7 +93,7 @@ def test_epsilon_threshold_of_adam(beta1, threshold):
 
 def test_rmsprop_pops_at_the_end():
     """Claim 2: a 2-cycle of |x| = lr/2 - eps/curvature remains, gone iff eps >= lr curvature / 2."""
-    p = problem("quadratic", {"curvature": 2.0, "noise": 1e-12})
+    p = problem("quadratic", {"curvature": 2.0, "noise": 1e-12, "target": 1e-8})
     eps = np.array([1e-8, 1e-3, 5e-3, 9e-3, 1.1e-2])
     results = adamx.simulate("rmsprop", p, {"lr": 0.01, "beta2": 0.9, "eps": eps}, 20000, record_every=100)
     np.testing.assert_allclose(np.abs(results.x[:4, 0]), 0.005 - eps[:4] / 2, rtol=1e-4)
@@ -142,7 +143,7 @@ def test_leaving_a_saddle():
 
 def test_regimes_agree_with_theory_on_a_fine_grid():
     """Claim 1 on 50 x 50 settings of lr and eps / eps*, and the step size limit on as many of SGD; borders left out."""
-    p = problem("quadratic", {"curvature": 1.0, "noise": 1e-12})
+    p = problem("quadratic", {"curvature": 1.0, "noise": 1e-12, "target": 1e-12})  # below every cycle
     grid = adamx.grid(lr=np.geomspace(0.02, 1, 50), eps=np.geomspace(0.1, 10, 50))
     ratio = grid["eps"].copy()
     grid["eps"] = ratio * grid["lr"] * 0.1 / (2 * 1.9)
@@ -166,3 +167,91 @@ def test_noise_of_minibatches_is_no_spike(seed):
     for name in ("digits_softmax", "moons_logistic"):
         runs = adamx.simulate("adam", name, grid, 2000, record_every=500, dtype="float32")
         assert not (runs.regime == "spiking").any() and not (runs.figures["spikes"] > 0).any()
+
+
+def test_a_cycle_of_two_steps_has_one_regime():
+    runs = [adamx.simulate("signum", "quadratic", {"lr": 0.1, "momentum": 0.0}, steps) for steps in (500, 501)]
+    assert [r.regime[0] for r in runs] == ["oscillating"] * 2
+
+
+def test_what_stays_under_the_target_does_not_diverge_spike_or_pop():
+    p = problem("quadratic", {"noise": 1e-4, "x0": [0.0, 0.0]})
+    assert set(adamx.simulate("sgd", p, {"lr": 0.01, "seed": range(16)}, 300).regime) == {"converged"}
+    bursts = [1e-9 if t % 50 else 9e-7 for t in range(1000)]
+    assert regime([1.0, *bursts])[0] == "converged"
+
+
+@pytest.mark.parametrize("coordinates", [1, 2])
+def test_noise_at_a_floor_is_not_spiking(coordinates):
+    p = problem("quadratic", {"curvature": 1.0, "noise": 0.1, "x0": [1.0] * coordinates})
+    for name, lr in (("sgd", [0.1, 0.01]), ("adam", [0.01])):
+        grid = adamx.grid(lr=lr, seed=range(16))
+        assert set(adamx.simulate(name, p, grid, 6000, 6000).regime) == {"oscillating"}
+
+
+@pytest.mark.parametrize("k", [3.0, 4.0, 6.0])
+def test_oscillations_on_a_flat_minimum_neither_pop_nor_spike(k):
+    grid = adamx.grid(lr=np.geomspace(1e-4, 0.1, 12), momentum=[0.9, 0.99, 0.999])
+    ringing = adamx.simulate("momentum", problem("power", {"k": k}), grid, 20_000, 20_000)
+    assert set(ringing.regime) <= {"converged", "oscillating", "slow"}
+    assert not ringing.figures["spikes"].any() and not ringing.figures["popped"].any()
+
+
+def test_a_minibatch_of_one_row_is_judged_by_the_loss_of_all_rows():
+    """Their loss ends below 0.6 of its start for every seed."""
+    runs = adamx.simulate("sgd", "diabetes_squares", {"lr": 0.01, "seed": range(64)}, 400, problem_args={"batch": 1})
+    assert (runs.loss[-1] < 0.6 * runs.loss[0]).all()
+    assert not {"diverged", "spiking"} & set(runs.regime)
+    np.testing.assert_allclose(runs.figures["start"], runs.loss[0], rtol=1e-12)
+
+
+FILE = """
+from adamx.portable import portable
+start = ({start},)
+{more}
+
+@portable
+def value_and_grad(x, p{t}):
+    return {value}, ({slope},)
+"""
+
+
+def made(folder, name="mine", **words):
+    words = {"start": 1.0, "more": "", "t": "", **words}
+    (folder / f"{name}.py").write_text(FILE.format(**words))
+    return str(folder / f"{name}.py")
+
+
+def test_without_a_known_minimum_the_tail_decides(tmp_path):
+    bowl = made(tmp_path, "bowl", value="(x[0] - 3) ** 2 - 7", slope="2 * (x[0] - 3)")
+    runs = adamx.simulate("sgd", bowl, {"lr": [1e-5, 0.1, 1.1]}, 1000)
+    assert runs.regime.tolist() == ["slow", "converged", "diverged"]
+    assert (runs.figures["reached_step"] == -1).all()
+    downhill = made(tmp_path, "downhill", value="-x[0]", slope="-1 + 0 * x[0]")
+    assert adamx.simulate("sgd", downhill, {"lr": [0.01, 1.0]}, 1000).regime.tolist() == ["unbounded"] * 2
+    under = made(tmp_path, "under", value="-x[0]", slope="-1 + 0 * x[0]", more="minimum = 0.0")
+    assert adamx.simulate("sgd", under, {"lr": 1.0}, 1000).regime.tolist() == ["unbounded"]
+    goal = made(tmp_path, "goal", value="x[0] ** 2", slope="2 * x[0]", more="target = 1e-3")
+    assert adamx.simulate("sgd", goal, {"lr": 0.1}, 100).regime.tolist() == ["converged"]
+
+
+def test_an_online_problem_is_judged_by_its_objective(tmp_path):
+    """f_t = 10 x^2 if t is a multiple of 5, else -x^2: the last component that came decides nothing."""
+    words = {"t": ", t", "value": "(10 if t % 5 == 0 else -1) * x[0] ** 2"}
+    words |= {"slope": "(20 if t % 5 == 0 else -2) * x[0]", "start": 0.5}
+    alone = adamx.simulate("sgd", made(tmp_path, "alone", **words), {"lr": [0.01, 1e4]}, 400)
+    assert alone.regime.tolist() == ["unjudged", "diverged"]
+    said = "minimum = 0.0\n@portable\ndef objective(x, p):\n    return 6 * x[0] ** 2 / 5"
+    path = made(tmp_path, "judged", **words, more=said)
+    both = [adamx.simulate("sgd", path, {"lr": 0.01}, steps) for steps in (4000, 4001)]
+    assert [r.regime[0] for r in both] == ["converged"] * 2
+    np.testing.assert_allclose(both[0].loss[0], 6 / 5 * 0.25)
+    assert problem(path).digest != problem(made(tmp_path, "alone", **words)).digest
+
+
+def test_a_record_of_other_figures_keeps_its_regimes():
+    figures = {"regime": np.array(["spiking", "slow"])}
+    old = adamx.simulate("sgd", "quadratic", {"lr": [0.1, 0.2]}, 10)
+    old = dataclasses.replace(old, figures=figures)
+    assert old.regime.tolist() == ["spiking", "slow"]
+    assert old.take(np.array([1])).regime.tolist() == ["slow"]

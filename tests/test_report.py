@@ -232,8 +232,8 @@ def test_two_seeds_show_the_regime_of_most_and_the_worse_of_two(opened):
     codes = pd.Categorical(r.regime, REGIMES).codes
     for row, y in zip(regimes(tab), EPS, strict=True):
         for z, x in zip(row, LR, strict=True):
-            counts = np.bincount(codes[(r.columns["lr"] == x) & (r.columns["eps"] == y)], minlength=5)
-            assert z == 4 - counts[::-1].argmax()
+            counts = np.bincount(codes[(r.columns["lr"] == x) & (r.columns["eps"] == y)], minlength=len(REGIMES))
+            assert z == len(REGIMES) - 1 - counts[::-1].argmax()
 
 
 def test_nothing_offers_to_send_the_data_away(opened):

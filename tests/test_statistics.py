@@ -117,7 +117,10 @@ def test_pairs_that_cannot_be_made():
 def test_shares_of_one_seed_are_clopper_pearson():
     regime = ["spiking"] * 7 + ["converged"] * 33
     found = shares(pd.DataFrame({"seed": 0, "regime": regime})).set_index("regime")
-    assert list(found.index) == list(REGIMES) and list(found["runs"]) == [33, 0, 7, 0, 0]
+    assert list(found.index) == list(REGIMES) and found["runs"][found["runs"] > 0].to_dict() == {
+        "converged": 33,
+        "spiking": 7,
+    }
     for name, hits in (("spiking", 7), ("converged", 33), ("diverged", 0)):
         exact = stats.binomtest(hits, 40).proportion_ci()
         np.testing.assert_allclose(found.loc[name, ["share", "low", "high"]], [hits / 40, *exact], rtol=1e-9)

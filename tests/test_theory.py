@@ -93,7 +93,12 @@ def test_adam_without_eps_spikes_below_the_law_of_the_betas():
     gamma = 1 - theory.spike_boundary(beta1)
     hyper = {"lr": 0.1, "eps": 1e-30, "beta1": np.tile(beta1, 2), "beta2": 1 - np.concatenate([gamma / 2, gamma * 2])}
     results = adamx.simulate(
-        "adam", "quadratic", hyper, 100_000, record_every=10_000, problem_args={"curvature": 1.0, "noise": 1e-40}
+        "adam",
+        "quadratic",
+        hyper,
+        100_000,
+        record_every=10_000,
+        problem_args={"curvature": 1.0, "noise": 1e-40, "target": 1e-70},
     )
     spikes = results.figures["spikes"].reshape(2, 3)
     assert (spikes[0] > 500).all() and (spikes[0] > 30 * spikes[1]).all()

@@ -5,6 +5,8 @@
 COLORS = {
     "converged": "#0072B2",
     "slow": "#B8B8B8",
+    "unjudged": "#56B4E9",
+    "unbounded": "#CC79A7",
     "spiking": "#F0C000",
     "oscillating": "#D55E00",
     "diverged": "#222222",

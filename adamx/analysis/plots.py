@@ -160,11 +160,13 @@ def _star(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
 def _legend(figure: Figure, results: Results, view: Slice, remark: str) -> None:
     """Below the panels: the best setting, what is not shown, and the regimes with their counts."""
     handles: list[Any] = []
-    for name in REGIMES:
+    counts = {name: (results.regime == name).sum() for name in REGIMES}
+    present = [name for name in REGIMES if counts[name]]
+    for name in present:
         base = np.array(to_rgb(COLORS[name]))
         pale = (0.0, PALEST / 2, PALEST) if name in SHADED and view.gridded and view.y else (0.0,)
         handles.append(tuple(Patch(facecolor=tuple(base + (1 - base) * share)) for share in pale))
-    labels = [f"{name} {(results.regime == name).sum():,}" for name in REGIMES]
+    labels = [f"{name} {counts[name]:,}" for name in present]
     notes = [remark, *view.notes, *(["counts are of all runs"] if view.notes else [])]
     if view.gridded and view.y and not view.settings["agree"].all():
         handles.append(Line2D([], [], markersize=4, **DOT))

@@ -23,7 +23,13 @@ BEST = 5
 CONTRAST = 0.2  # two shares that differ by less are no finding
 CHI_SQUARED = 6.6  # nor is a difference that chance makes once in a hundred
 UNBOUNDED = 10_000  # columns; no table is as wide
-VERBS = {"diverged": "diverge", "oscillating": "oscillate", "spiking": "spike", "slow": "are slow"}
+VERBS = {
+    "diverged": "diverge",
+    "oscillating": "oscillate",
+    "spiking": "spike",
+    "slow": "are slow",
+    "unbounded": "fall without end",
+}
 
 
 class Split(NamedTuple):
@@ -109,9 +115,10 @@ def _percent(share: float) -> str:
 
 
 def _one(results: Results) -> RenderableType:
-    counts = [Text(f" {name} {(results.regime == name).sum():,} ", style=_style(name)) for name in REGIMES]
+    counts = {name: (results.regime == name).sum() for name in REGIMES}
+    shown = [Text(f" {name} {count:,} ", style=_style(name)) for name, count in counts.items() if count]
     found = map(_finding, [*findings(results), *certainty(results)])
-    return Group(Text(results.title, style="bold"), Columns(counts), "", _best([results]), "", *found)
+    return Group(Text(results.title, style="bold"), Columns(shown), "", _best([results]), "", *found)
 
 
 def _finding(line: str) -> Text:
@@ -150,11 +157,11 @@ def _best(results: Sequence[Results]) -> Rows:
 
 def _rows(results: Sequence[Results]) -> Rows:
     """A row a sweep: how many runs are in each regime, and its least final loss."""
-    rows = []
+    rows, present = [], [name for name in REGIMES if any((r.regime == name).any() for r in results)]
     for r in results:
-        counts = (f"{(r.regime == name).sum():,}" for name in REGIMES)
+        counts = (f"{(r.regime == name).sum():,}" for name in present)
         rows.append([r.rule, r.task, *counts, short(settings(r)["final_loss"].iloc[0])])
-    return Rows(["optimizer", "problem", *(name[:4] for name in REGIMES), "best"], rows, left=2)
+    return Rows(["optimizer", "problem", *(name[:4] for name in present), "best"], rows, left=2)
 
 
 class Rows(NamedTuple):

@@ -17,7 +17,7 @@ from adamx.engine.results import Results
 from adamx.instruments import Crossings
 from adamx.portable.precision import rounded
 from adamx.problems import LOSSES, Compiled, Landscape, Task
-from adamx.regimes import Figures, Marks
+from adamx.regimes import NEVER, Figures, Marks
 
 
 class OfLandscape(NamedTuple):
@@ -104,7 +104,7 @@ def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
             carry[row] = value
     marks = np.zeros((layout.total_marks, len(chunk)), np.int32)
     carry[layout.over] = np.inf  # so that a run which starts above the limit has not crossed it
-    for name in ("first_spike_step", "reached_step", "diverged_step", "first_crossing_step"):
+    for name in (*NEVER, "first_crossing_step"):
         marks[(Marks._fields + Crossings._fields).index(name)] = -1
     return carry, marks
 

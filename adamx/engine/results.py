@@ -32,7 +32,7 @@ class Results:
         x: (runs, coordinates) the final points.
         columns: the swept columns (runs,): every hyperparameter, and seed.
         figures: what `regimes.track` kept at every step (runs,), by name.
-        minimum: the problem's known least loss; gaps are measured from it.
+        minimum: the problem's known least loss, 0 where none is known; gaps are measured from it.
         criteria: the thresholds the figures were kept with.
         digests: of "optimizer" and "problem", the content of what was computed: code and data.
         files: of those of them that are a user's files, where a record keeps the file.
@@ -83,6 +83,8 @@ class Results:
     @cached_property
     def regime(self) -> np.ndarray:
         """(runs,) one of `regimes.REGIMES` for each run."""
+        if "regime" in self.figures:  # of a record whose version kept other figures
+            return self.figures["regime"]
         return classify(self.figures, self.criteria, int(self.steps[-1]))
 
     @cached_property

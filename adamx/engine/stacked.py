@@ -22,7 +22,7 @@ from adamx.engine.tensorized import Library, library, on_arrays, tensorized
 from adamx.inputs.errors import InputError
 from adamx.portable import rng
 from adamx.problems._model import Model
-from adamx.regimes import Figures, Marks
+from adamx.regimes import NEVER, Figures, Marks
 from adamx.schedules import SCHEDULES, Schedule
 
 BYTES = 1e9  # that a chunk's arrays may take, roughly
@@ -206,12 +206,8 @@ def _run(problem: Model, chunk: Chunk, frame: Any, to: Library, shapes: list[tup
     one = put(np.ones(runs))
     clock = rule.Clock(*(field + 0 * h.lr for field in on.initial_clock(h)))
     states = tuple(rule.State(*(field + 0 * leaf for field in on.initial_state(h))) for leaf in x)
-    first_rows = put(_drawn(seeds, np.zeros(1, np.int64), count, problem.batch)[0])
-    rows = first_rows[0] if shared else first_rows[index]
-    gap = gradients(shaped(x), tuple(array[rows] for array in data))[0]
-    f = Figures(*(field * one for field in tensorized(regimes.begin, to)(gap, c)))
-    never = ("first_spike_step", "reached_step", "diverged_step")
-    m = Marks(*(-one if name in never else 0 * one for name in Marks._fields))
+    f = Figures(*(field * one for field in tensorized(regimes.begin, to)(frame.losses(shaped(x), data), c)))
+    m = Marks(*(-one if name in NEVER else 0 * one for name in Marks._fields))
     carry = (x, tuple(0 * leaf for leaf in x), states, clock, f, m)
     segment, records = frame.segment(step), chunk.records.tolist()
     loss = np.empty((len(records), runs), chunk.dtype)

@@ -13,8 +13,10 @@ or, for a sum of equal terms in any number of coordinates, with `start` and `min
 `target` is the gap above the minimum that counts as reached (1e-6 where absent); `minimizers` the known points of
 least value (for a term: of one coordinate), or a function of the Params; `bounds`, (low, high), an interval that
 every coordinate is projected on after each step. A function with a third argument, value_and_grad(x, p, t), is
-another one at every step t = 1, 2, ... (online learning). All landscapes take `noise`, the standard deviation of
-normal noise added to each gradient coordinate, and `x0`.
+another one at every step t = 1, 2, ... (online learning); `objective(x, p)` is then the value that all these steps
+minimise, which is recorded and judged. Without it the component's own value is recorded, and no regime is named but
+for numbers that are not finite. Where no `minimum` is known, `target`, if given, is a loss. All landscapes take
+`noise`, the standard deviation of normal noise added to each gradient coordinate, and `x0`.
 
 A task is a file with `build(...) -> Task`; its arguments are the problem's settings. A file with `model`, an
 `adamx.Model`, is that model; build may return one too.
@@ -35,7 +37,7 @@ from adamx.inputs.files import Source, load, names, source
 from adamx.optimizers import Nothing
 from adamx.portable.content import identity
 from adamx.problems._model import Model
-from adamx.regimes import Criteria, of_batches
+from adamx.regimes import NO_OBJECTIVE, NO_TARGET, Criteria, of_batches, of_landscape
 
 PACKAGE = "adamx.problems"
 MODEL_SETTINGS = ("batch", "target")
@@ -54,10 +56,11 @@ class Landscape:
     settings: Mapping[str, Any]
     setup: Mapping[str, Any]
     start: np.ndarray
-    minimum: float
+    minimum: float  # 0 where none is known
     Params: Any
     params: np.ndarray
     function: Callable[..., Any]
+    objective: Callable[..., Any] | None
     separable: bool
     noise: float
     criteria: Criteria
@@ -72,7 +75,8 @@ class Landscape:
     @cached_property
     def digest(self) -> str:
         """The content of what is minimised."""
-        return identity(self.function, self.Params, self.params, self.start, self.separable, self.minimum, self.bounds)
+        what = (self.function, self.Params, self.params, self.start, self.separable, self.minimum, self.bounds)
+        return identity(*what, *filter(None, [self.objective]))
 
     @property
     def online(self) -> bool:
@@ -230,6 +234,10 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
     function = module.term if separable else module.value_and_grad
     constants = Params(*map(float, params[:, 0]))
     _try(name, function, start, constants, separable)
+    online = len(inspect.signature(function).parameters) == 3
+    objective = getattr(module, "objective", None) if online else None
+    if objective:
+        _try(name, objective, start, constants, separable, alone=True)
     return Landscape(
         name=name,
         settings=values,
@@ -239,12 +247,21 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         Params=Params,
         params=params,
         function=function,
+        objective=objective,
         separable=separable,
         noise=float(numbers["noise"][0]),
-        criteria=Criteria(float(numbers["target"][0])),
+        criteria=of_landscape(_target(module, given, numbers, online), float(numbers["noise"][0])),
         minimizers=_minimizers(module, constants, separable, dim),
         bounds=getattr(module, "bounds", None),
     )
+
+
+def _target(module: Any, given: Mapping[str, Any], numbers: Mapping[str, np.ndarray], online: bool) -> float:
+    """The gap that counts as reached, or what stands for none."""
+    if online and not hasattr(module, "objective"):
+        return NO_OBJECTIVE
+    known = hasattr(module, "minimum") or hasattr(module, "target") or "target" in given
+    return float(numbers["target"][0]) if known else NO_TARGET
 
 
 def _minimizers(module: Any, p: Any, separable: bool, dim: int) -> np.ndarray:
@@ -254,15 +271,22 @@ def _minimizers(module: Any, p: Any, separable: bool, dim: int) -> np.ndarray:
     return np.array([np.broadcast_to(p, dim) for p in points] if separable else points, float).reshape(len(points), dim)
 
 
-def _try(name: str, function: Callable[..., Any], start: np.ndarray, params: Any, separable: bool) -> None:
-    """Call a landscape once, in plain Python: a mistake is said now and in its own words, not by the compiler."""
+def _try(
+    name: str, function: Callable[..., Any], start: np.ndarray, params: Any, separable: bool, alone: bool = False
+) -> None:
+    """Call a landscape once, in plain Python: a mistake is said now and in its own words, not by the compiler.
+
+    Args:
+        alone: the value comes without a gradient.
+    """
     if not getattr(function, "__portable__", False):
         raise InputError(f"problem {name!r}: {function.__name__} needs the decorator @portable (adamx.portable)")
     x = tuple(map(float, start))
     time = (1.0,) * (len(inspect.signature(function).parameters) == 3)
     try:
-        value, g = function(x[0] if separable else x, params, *time)
-        slopes = (g,) if separable else tuple(g)
+        value = function(x[0] if separable else x, params, *time)
+        value, g = (value, np.zeros(1 if separable else len(x))) if alone else value
+        slopes = (g,) if separable and not alone else tuple(g)
         numbers = [float(v) for v in (value, *slopes)]
     except Exception as error:
         raise raised(f"problem {name!r}", error, " at its start") from error

@@ -268,7 +268,7 @@ class Sweep:
             tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
             if settings["run_id"][best]:
                 tags[f"best_run_id{of}"] = settings["run_id"][best]
-        counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES)
+        counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES if metrics[f"runs_{name}"])
         said = [f"- {k}: {v}" for k, v in tags.items()]
         self._log(metrics, {**tags, NOTE: "\n".join([link + self.note, f"{len(table):,} runs: {counts}.", "", *said])})
 

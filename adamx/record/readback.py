@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -30,7 +30,7 @@ from adamx.inputs.files import known
 from adamx.record import store
 from adamx.record.store import Store
 from adamx.record.tables import LAUNCHES
-from adamx.regimes import Criteria, Figures
+from adamx.regimes import Criteria, Figures, Marks
 
 TRUST = "let the Python files that the record carries run, though nobody has run them here: read them first"
 ADDRESS = "a child's run id, PARENT:ROW for a row of its parent's table.parquet, or a parent's run id for all its runs"
@@ -172,9 +172,17 @@ def _parts(launches: list[dict[str, Any]], table: pd.DataFrame, curves: pa.Table
             loss=curve("loss"),
             x=np.empty((runs, 0)),
             columns={k: own[k].to_numpy(np.int64 if k == "seed" else np.float64) for k in launch["columns"]},
-            figures={name: _figure(own, name) for name in launch["figures"]},
+            figures=_figures(own, launch["figures"]),
             curves={name: curve(name) for name in launch["curves"]},
         )
+
+
+def _figures(table: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
+    """Those that were recorded; of a version that kept others, the regime that it gave too."""
+    found = {name: _figure(table, name) for name in names}
+    if set(Figures._fields + Marks._fields) - set(found):
+        found["regime"] = table["regime"].to_numpy(str)
+    return found
 
 
 def _figure(table: pd.DataFrame, name: str) -> np.ndarray:

@@ -97,6 +97,10 @@ def _did(run: Results) -> str:
         return (
             f"It spiked {times} at step {row['first_spike_step']:,}, up to {row['largest_spike']:,.3g} times its level"
         )
+    if regime == "unbounded":
+        return f"It fell without end: its loss ended at {short(row['final_loss'])}, from {short(run.loss[0, 0])}"
+    if regime == "unjudged":
+        return "It stayed finite; its problem has no `objective`, so no regime is named"
     did = "oscillated" if regime == "oscillating" else "was slow"
     return f"It {did}: its loss ended at {short(row['final_loss'])}, above its target"
 

@@ -13,7 +13,6 @@ class Params(NamedTuple):
 
 
 start = (0.0,)
-minimum = -1000.0  # nothing is: far below where these studies go
 
 
 @portable

@@ -41,24 +41,30 @@ class Lane(NamedTuple):
     load_criteria: Any
 
 
-def _evaluate(function: Any, Params: Any, dim: int, separable: bool, online: bool, dtype: str) -> Callable[..., Any]:
-    """f(a, l, params, t) -> value, gradient tuple at lane l's point."""
-    fn = specialise(function, dtype)
+def _evaluate(
+    function: Any, objective: Any, Params: Any, dim: int, separable: bool, online: bool, dtype: str
+) -> Callable[..., Any]:
+    """f(a, l, params, t) -> value, gradient tuple at lane l's point; the value is the objective's, if any."""
+    fn, value_of = specialise(function, dtype), specialise(objective, dtype) if objective else None
     load_params, _, _ = rows(Params, 0)
     lines, t = [], ", t" * online
     if separable:
         for i in range(dim):
             j = f"{i} if params.shape[1] > 1 else 0"
             lines.append(f"    f{i}, g{i} = fn(a[{i}, l], load(params, {j}){t})")
+            if objective:
+                lines.append(f"    f{i} = value_of(a[{i}, l], load(params, {j}))")
         total = " + ".join(f"f{i}" for i in range(dim))
     else:
         xs = "".join(f"a[{i}, l], " for i in range(dim))
         gs = ", ".join(f"g{i}" for i in range(dim))
         lines.append(f"    total, ({gs},) = fn(({xs}), load(params, 0){t})")
+        if objective:
+            lines.append(f"    total = value_of(({xs}), load(params, 0))")
         total = "total"
     gradient = "".join(f"g{i}, " for i in range(dim))
     source = "def evaluate(a, l, params, t):\n" + "\n".join(lines) + f"\n    return {total}, ({gradient})\n"
-    return generate(source, fn=fn, load=load_params)
+    return generate(source, fn=fn, value_of=value_of, load=load_params)
 
 
 def _moves(
@@ -109,6 +115,7 @@ class Kind(NamedTuple):
 
     rule: Rule
     function: Any
+    objective: Any
     Params: Any
     dim: int
     separable: bool
@@ -138,7 +145,7 @@ class Kind(NamedTuple):
 
 def kind_of(p: Landscape, chunk: Chunk) -> Kind:
     """The kind of kernel that a chunk on a landscape needs."""
-    landscape = (p.function, p.Params, p.dim, p.separable, p.online, p.noise > 0, p.bounds)
+    landscape = (p.function, p.objective, p.Params, p.dim, p.separable, p.online, p.noise > 0, p.bounds)
     return Kind(chunk.rule, *landscape, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
 
 
@@ -146,7 +153,7 @@ def lane(kind: Kind, layout: Layout) -> Lane:
     """The functions for one kind of kernel."""
     rule, dim, dtype, shown = kind.rule, kind.dim, kind.dtype, kind.shown
     real: Any = np.dtype(dtype).type
-    evaluate = _evaluate(kind.function, kind.Params, dim, kind.separable, kind.online, dtype)
+    evaluate = _evaluate(kind.function, kind.objective, kind.Params, dim, kind.separable, kind.online, dtype)
     moves = _moves(rule, layout, dtype, kind.storage, kind.bounds)
     per_step = specialise(rule.per_step, dtype)
     first, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)

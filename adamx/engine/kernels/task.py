@@ -160,11 +160,11 @@ def training(
                 if learn:
                     gap = value
                 elif first_worker():
+                    if t == 0 and walk_of == 1:
+                        store_figures(carry, run, begin(value, c))
                     curves[2 * walk_of - 2, record, run], curves[2 * walk_of - 1, record, run] = value, right
             slope = dot(g, moved)
             if first_worker():
-                if t == 0:
-                    store_figures(carry, run, begin(gap, c))
                 f, m = track(t, gap, slope, t >= tail, load_figures(carry, run), load_marks(marks, run), c)
                 store_figures(carry, run, f)
                 store_marks(marks, run, m)

@@ -153,10 +153,11 @@ function shapes() {
 function legend() {
   const here = new Array(K).fill(0);
   for (const run of shown) here[launch.arrays.regime[run]]++;
-  $("legend").replaceChildren(...REGIMES.map((name, k) => {
+  $("legend").replaceChildren(...REGIMES.flatMap((name, k) => {
+    if (!here[k]) return [];
     const swatch = element("i");
     swatch.style.background = COLORS[k];
-    return element("span", {}, swatch, `${name} ${whole(here[k])}`);
+    return [element("span", {}, swatch, `${name} ${whole(here[k])}`)];
   }));
   if (shown.length === launch.runs) return;
   const share = `${whole(shown.length)} of ${whole(launch.runs)} runs at these values`;
