@@ -105,7 +105,7 @@ def _of_table(file: Path, target_column: str | int | None, reading: Reading, dro
     if target in typed:
         raise InputError(f"problem.drop has {target!r}, which is the target: problem.target_column takes another")
     columns = {name: table.column(name) for name in table.names if name != target and name not in typed}
-    words = [name for name, values in columns.items() if values.dtype.kind == "U"]
+    words = [f"{name} ({values[0]!s})" for name, values in columns.items() if values.dtype.kind == "U"]
     if words:
         raise InputError(
             f"dataset {str(file)!r} has columns that are not numbers: {', '.join(words)}; problem.drop leaves "
@@ -113,11 +113,12 @@ def _of_table(file: Path, target_column: str | int | None, reading: Reading, dro
         )
     numbering = [name for name, values in columns.items() if _numbers_rows(name, values)]
     y = table.column(target)
+    remarks = [*(["no header"] * (not table.headed)), *(["the target numbers the rows"] * _numbers_rows(target, y))]
     kept = {name: values for name, values in columns.items() if name not in numbering}
     dropped = [*(f"{name!r} (numbers the rows)" for name in numbering), *(repr(name) for name in dict.fromkeys(typed))]
     dropped += [f"{table.empty} empty last column{'s' * (table.empty > 1)}"] if table.empty else []
     x = np.column_stack(list(kept.values())) if kept else np.empty((len(y), 0))
-    return Data(x, y, list(kept), target, 0, "", [] if table.headed else ["no header"], dropped)
+    return Data(x, y, list(kept), target, 0, "", remarks, dropped)
 
 
 def _of_arrays(file: Path, target_column: str | int | None, reading: Reading, drop: Sequence[object]) -> Data:
@@ -172,7 +173,8 @@ def _columns(data: Data, cells: np.ndarray) -> str:
 
 def _numbers_rows(name: str, values: np.ndarray) -> bool:
     """Whether a column of that name has consecutive whole numbers, each once."""
-    if name.lower() not in NUMBERING or not len(values) or not np.isfinite(values).all():
+    named = name.lower() in NUMBERING and values.dtype.kind == "f" and len(values) > 0
+    if not named or not np.isfinite(values).all():
         return False
     first = values.min()
     return bool(first == np.floor(first) and (np.sort(values) == first + np.arange(len(values))).all())

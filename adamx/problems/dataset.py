@@ -83,13 +83,17 @@ def build(
 
 def _about(path: str, data: Data, made: Task, classes: int) -> str:
     """What was read, in one line."""
-    held = f"{len(made.val_y) or 'no'} rows held out" + (f" ({data.source})" if data.held else "")
+    kind = _count(classes, "class", "es") if classes else "regression"
     parts = [
-        f"{len(data.y)} rows",
-        f"{data.x.shape[1]} feature{'s' * (data.x.shape[1] != 1)}",
+        _count(len(data.y), "row"),
+        _count(data.x.shape[1], "feature"),
         *data.remarks,
-        f"target {data.target!r} ({f'{classes} classes' if classes else 'regression'})",
-        held,
+        f"target {data.target!r} ({kind})",
+        f"{_count(len(made.val_y), 'row')} held out" + (f" ({data.source})" if data.held else ""),
     ]
     dropped = f"; dropped: {', '.join(data.dropped)}" if data.dropped else ""
     return one_line(f"{path}: {', '.join(parts)}{dropped}")
+
+
+def _count(number: int, what: str, plural: str = "s") -> str:
+    return f"{number or 'no'} {what}{plural if number != 1 else ''}"
