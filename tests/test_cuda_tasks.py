@@ -5,6 +5,8 @@ A GPU is needed, or Numba's simulator: NUMBA_ENABLE_CUDASIM=1. NumPy and Numba a
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from needs_gpu import QUIET, quick_turns  # noqa: F401
@@ -146,3 +148,13 @@ def test_a_run_that_diverges():
     gpus, cpus = on_gpu(problem, whole), on_cpu(problem, whole)
     assert not np.isfinite(gpus.curves[0, -1, 0])
     np.testing.assert_array_equal(gpus.marks, cpus.marks)
+
+
+def test_nothing_held_out():
+    """A run does not depend on the held-out rows, and there may be none."""
+    some = task()
+    none = replace(some, val_x=some.val_x[:0], val_y=some.val_y[:0])
+    with_rows, without = (on_gpu(problem, chunk("adam", problem)) for problem in (some, none))
+    np.testing.assert_array_equal(without.curves[:2], with_rows.curves[:2])
+    for name in ("x", "carry", "marks"):
+        np.testing.assert_array_equal(getattr(without, name), getattr(with_rows, name))

@@ -176,8 +176,13 @@ def read(problem: Compiled, chunk: Chunk, layout: Layout, arrays: Arrays, backen
         loss, x = arrays.loss, arrays.final
     else:
         loss, accuracy, val_loss, val_accuracy = arrays.curves
-        classes = {} if arrays.kind == LOSSES.index("squares") else {"accuracy": accuracy, "val_accuracy": val_accuracy}
-        curves, x = {"val_loss": val_loss, **classes, **curves}, arrays.x
+        held_out, classes = len(arrays.val_labels) > 0, arrays.kind != LOSSES.index("squares")
+        own = (
+            ("val_loss", val_loss, held_out),
+            ("accuracy", accuracy, classes),
+            ("val_accuracy", val_accuracy, held_out and classes),
+        )
+        curves, x = {**{name: curve for name, curve, there in own if there}, **curves}, arrays.x
     return Results(
         optimizer=chunk.rule.name,
         problem=problem.name,

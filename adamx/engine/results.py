@@ -28,7 +28,7 @@ class Results:
         settings: the problem's settings; setup: those of them that are not the problem's defaults.
         steps: (records,) the step of each record; the first is 0, the last the final step.
         loss: (records, runs) the training loss over all rows (tasks) or the function's value (landscapes).
-        curves: further recorded curves of the same shape (val_loss, accuracy, val_accuracy).
+        curves: further recorded curves of the same shape (accuracy; of held-out rows val_loss, val_accuracy).
         x: (runs, coordinates) the final points.
         columns: the swept columns (runs,): every hyperparameter, and seed.
         figures: what `regimes.track` kept at every step (runs,), by name.

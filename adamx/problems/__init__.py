@@ -90,9 +90,10 @@ class Task:
 
     Attributes:
         x, y: (rows, features) float64 and (rows,) targets: classes 0..k-1, or numbers for "squares".
-        val_x, val_y: the held-out rows.
+        val_x, val_y: the held-out rows; there may be none.
         widths: units of every layer from the features to the outputs.
         batch: rows of a minibatch, drawn with replacement; 0 means all rows every step.
+        about: what was read of the user's own data, in one line.
     """
 
     x: np.ndarray
@@ -109,6 +110,7 @@ class Task:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     minimum: float = 0.0
     source: Source | None = None
+    about: str = ""
 
     @cached_property
     def digest(self) -> str:

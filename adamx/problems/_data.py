@@ -34,6 +34,8 @@ def task(
     batch: int,
     held_out: float,
     target: float,
+    standardize: bool = True,
+    own: int = 0,
 ) -> Task:
     """A Task from raw data: a fixed shuffled split, features standardised by the training rows.
 
@@ -42,24 +44,38 @@ def task(
         loss: one of `problem.LOSSES`. Targets of "softmax" are classes 0..k-1, of "logistic" 0 and 1;
             those of "squares" are standardised.
         batch: rows of a minibatch, 0 for all rows every step.
-        held_out: share of rows kept for validation, in (0, 1).
+        held_out: share of rows kept for validation, in [0, 1); of one that is not 0, at least one row.
         target: the training loss that counts as reached.
+        standardize: false takes features and targets as they are.
+        own: where not 0, the last so many rows are kept for validation, whatever `held_out` says.
     """
-    if not (isinstance(held_out, float) and 0 < held_out < 1):
-        raise InputError(f"problem.held_out is {held_out!r}: a share between 0 and 1 is needed")
+    train, val = (np.arange(len(x) - own), np.arange(len(x) - own, len(x))) if own else split(len(x), held_out)
     if not isinstance(target, (int, float)) or not target > 0:
         raise InputError(f"problem.target is {target!r}: a loss > 0 is needed")
-    order = np.random.default_rng(0).permutation(len(x))
-    cut = max(1, round(held_out * len(x)))
-    val, train = order[:cut], order[cut:]
     if whole("problem.batch", batch, 0) > len(train):
         raise InputError(f"problem.batch is {batch}: at most the {len(train)} training rows, or 0 for all of them")
-    with np.errstate(over="ignore", invalid="ignore"):  # said in words below
-        x = standardised(x, train)
-        if loss == "squares":
-            y = standardised(y[:, None], train)[:, 0]
+    if standardize:
+        with np.errstate(over="ignore", invalid="ignore"):  # said in words below
+            x = standardised(x, train)
+            if loss == "squares":
+                y = standardised(y[:, None], train)[:, 0]
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError("held-out values are beyond all that can be compared with the training rows'")
     outputs = int(y.max()) + 1 if loss == "softmax" else 1
     widths = layers(x.shape[1], hidden, outputs)
     return Task(x[train], y[train], x[val], y[val], widths, loss, batch, float(target))
+
+
+def split(rows: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of the training and of the held-out rows: the same for the same numbers.
+
+    Raises:
+        InputError: held_out is no share, or leaves no row to train on.
+    """
+    if isinstance(held_out, bool) or not isinstance(held_out, (int, float)) or not 0 <= held_out < 1:
+        raise InputError(f"problem.held_out is {held_out!r}: a share from 0, all rows train, to below 1 is needed")
+    cut = max(1, round(held_out * rows)) if held_out else 0
+    if cut >= rows:
+        raise InputError(f"problem.held_out is {held_out!r}: none of the {rows} rows is left to train on")
+    order = np.random.default_rng(0).permutation(rows)
+    return order[cut:], order[:cut]

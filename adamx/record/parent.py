@@ -69,6 +69,7 @@ def start(
     sources: Mapping[str, bytes] | None = None,
     module: str = "adamx.sweep",
     about: str = "",
+    data: str = "",
 ) -> Sweep:
     """Begin the parent run of a sweep.
 
@@ -76,6 +77,7 @@ def start(
         name: such as "adam on digits_mlp". config: resolved and nested, of plain containers. overrides: as typed.
         sources: the user's files, by the artifact's path, such as problem/1c2f9a7be0d4c3aa/mine.py.
         module: what was called with them. about: the first words of the description, Markdown.
+        data: what was read of the user's own data, for a tag.
     """
     command = shlex.join(["python", "-m", module, *overrides])
     note = _note(name, command, about)
@@ -87,6 +89,7 @@ def start(
         "command": command,
         PROCESS: _process(),
         **versions(),
+        **({"data": data} if data else {}),
     }
     with store.explained():
         client = store.client

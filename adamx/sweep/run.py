@@ -41,6 +41,9 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     select([], config["record"]["children"])  # an unknown mode is said now
     if config["skip"] not in (None, "recorded"):
         raise unknown("skip", config["skip"], ["recorded"])
+    data = list(dict.fromkeys(about for each in launches if (about := getattr(each.problem, "about", ""))))
+    for line in data:
+        say(line, markup=False)
     from adamx.sweep.estimate import check_memory, estimate
 
     if config["dry_run"]:
@@ -67,7 +70,8 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         sweep, kept = parent.resume(store, resumed.run_id), resumed
     else:
         config_of_all = _merged([launch.config for launch in launches])
-        sweep = parent.start(store, _name(launches), config_of_all, overrides, sources(launches))
+        own = sources(launches)
+        sweep = parent.start(store, _name(launches), config_of_all, overrides, own, data="\n".join(data))
         kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows)
     finished = False
     try:

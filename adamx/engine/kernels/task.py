@@ -151,7 +151,8 @@ def training(
             recorded = t % every == 0 or t == steps
             record = (t + every - 1) // every
             gap = real(0)
-            for walk_of in range(3 if recorded else 1):  # the batch, which gives the gradient; all rows; the held-out
+            walks = 1 if not recorded else 3 if len(val_labels) > 0 else 2
+            for walk_of in range(walks):  # the batch, which gives the gradient; all rows; the held-out
                 learn = walk_of == 0
                 value, right = walk(
                     kind, point, widths, val_data if walk_of == 2 else data, val_labels if walk_of == 2 else labels,
