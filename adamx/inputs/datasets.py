@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from adamx.inputs import files
-from adamx.inputs.errors import InputError, unknown
+from adamx.inputs.errors import InputError, first_line, unknown
 from adamx.inputs.tables import read_table
 
 TEXT = (".csv", ".tsv", ".txt")  # or compressed, .csv.gz
@@ -48,7 +48,7 @@ def read(path: str, target_column: str | None) -> tuple[np.ndarray, np.ndarray]:
     except InputError:
         raise
     except Exception as error:  # any file may be given: say what is wrong with it, not where we stumbled
-        raise InputError(f"dataset {path!r} cannot be read: {error}".splitlines()[0]) from error
+        raise InputError(f"dataset {path!r} cannot be read: {first_line(error)}") from error
     if x.ndim != 2 or y.shape != (len(x),) or x.shape[1] < 1 or len(x) < 4:
         raise InputError(f"dataset {path!r} has x {x.shape} and y {y.shape}: (rows, features) and (rows,) are needed")
     bad = ~(np.isfinite(x).all(axis=1) & np.isfinite(y))

@@ -52,7 +52,8 @@ def task(
     order = np.random.default_rng(0).permutation(len(x))
     cut = max(1, round(held_out * len(x)))
     val, train = order[:cut], order[cut:]
-    if whole("problem.batch", batch, 0) > len(train):
+    batch = whole("problem.batch", batch, 0)
+    if batch > len(train):
         raise InputError(f"problem.batch is {batch}: at most the {len(train)} training rows, or 0 for all of them")
     with np.errstate(over="ignore", invalid="ignore"):  # said in words below
         x = standardised(x, train)
