@@ -27,7 +27,8 @@ from adamx.engine.backends import backend
 from adamx.engine.cpu import backend as cpu
 from adamx.engine.results import Results
 from adamx.engine.simulate import chunks
-from adamx.inputs.errors import InputError
+from adamx.inputs.commands import command
+from adamx.inputs.errors import InputError, first_line
 from adamx.portable import rng
 from adamx.problems import Landscape, problem
 
@@ -119,8 +120,7 @@ def store() -> Iterator[Finding]:
         yield Finding(OK, "store", f"{shown(uri)}, {_answer(uri)}")
     except Exception as error:  # drivers, plugins, alembic and servers raise what they like
         todo = "start that store, or set MLFLOW_TRACKING_URI to another"
-        lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-        yield Finding(WRONG, "store", f"{shown(uri)}: {lines[0][:200]}", todo)
+        yield Finding(WRONG, "store", f"{shown(uri)}: {first_line(error)[:200]}", todo)
 
 
 def _answer(uri: str) -> str:
@@ -239,13 +239,11 @@ def findings() -> Iterator[Finding]:
         try:
             yield from part()
         except Exception as error:  # whatever is broken here is what this page is for
-            yield Finding(WRONG, part.__name__, _line(error), "reinstall adamx; if it stays, report it with this page")
+            said = f"{type(error).__name__}: {first_line(error)}"
+            yield Finding(WRONG, part.__name__, said, "reinstall adamx; if it stays, report it with this page")
 
 
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
+@command
 def main() -> int:
     """Print what was found; the exit code."""
     from rich.console import Console

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
-from adamx.inputs.errors import InputError
+from adamx.inputs.commands import command
 from adamx.record import readback
 from adamx.record.children import digests
 from adamx.record.provenance import versions
@@ -39,20 +39,15 @@ class Deviation(NamedTuple):
     step: int
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay what the command line names; the exit code: 0, 1 for an unexplained difference, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.replay", description=DESCRIPTION)
     parser.add_argument("run", metavar="RUN_ID", help=readback.ADDRESS)
     parser.add_argument("--trust", action="store_true", help=readback.TRUST)
     typed, console = parser.parse_args(arguments), Console()
-    try:
-        found = readback.read(typed.run)
-        again = run(found.launches(typed.trust), console)
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    found = readback.read(typed.run)
+    again = run(found.launches(typed.trust), console)
     same, elsewhere = identical(found, again), differences(found, again)
     for line in report(found, again, same, elsewhere):
         console.print(line, markup=False, highlight=False, soft_wrap=True)

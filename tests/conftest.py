@@ -5,15 +5,17 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 if TYPE_CHECKING:  # most tests need neither: they are imported where they are used
     import sqlalchemy as sa
 
+    from adamx.engine.launch import Launch
     from adamx.engine.results import Results
     from adamx.record.store import Store
 
@@ -46,6 +48,39 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME", raising=False)
     return tmp_path
+
+
+@pytest.fixture
+def type_(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Any]:
+    """Types a command line of adamx.sweep in an empty directory: (exit code, stdout, stderr)."""
+    from adamx.sweep import command as sweep
+
+    monkeypatch.setattr(sys, "path", [*sys.path])
+
+    def type_(*arguments: str) -> tuple[Any, str, str]:
+        monkeypatch.setattr(sys, "argv", ["adamx-sweep", *arguments])
+        try:
+            code = sweep.main()
+        except SystemExit as exit_:
+            code = exit_.code
+        return code, *capsys.readouterr()
+
+    return type_
+
+
+@pytest.fixture
+def expand(type_: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Launch]]:
+    """The launches that a command line expands to."""
+    from adamx.sweep import run as running
+
+    def expand(*arguments: str) -> list[Launch]:
+        seen: list[Launch] = []
+        monkeypatch.setattr(running, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
+        code, _, said = type_(*arguments)
+        assert code == 0, said
+        return seen
+
+    return expand
 
 
 @pytest.fixture

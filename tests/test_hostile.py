@@ -230,6 +230,9 @@ TYPED = st.one_of(
 OVERRIDES = st.builds("{}={}".format, WORDS, TYPED)
 
 
+RUN = running.run
+
+
 def type_(folder, *typed, run=lambda *_: None):
     """The exit code of a command line, what was said in stderr and what was forbidden; nothing is computed."""
     out, error = io.StringIO(), io.StringIO()
@@ -237,7 +240,10 @@ def type_(folder, *typed, run=lambda *_: None):
         patch.setattr(running, "run", run)
         patch.setattr(sys, "argv", ["adamx-sweep", *typed])
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(error):
-            code = command.main()
+            try:
+                code = command.main()
+            except SystemExit as shown:  # Hydra ends so after what it shows
+                code = shown.code
     said = error.getvalue()
     assert (code == 0 and not said) or (code == 2 and said.startswith("adamx: ") and said[:-1].isprintable()), said
     return code, said
@@ -246,16 +252,73 @@ def type_(folder, *typed, run=lambda *_: None):
 @given(typed=st.lists(OVERRIDES | OVERRIDES | TYPED, min_size=1, max_size=3))
 @fuzz(300)
 def test_command_lines(folder, composed, typed):
-    type_(folder, *(word for word in typed if not word.startswith("-")))  # options are argparse's
+    type_(folder, *typed)
+
+
+VALID = [
+    line.split()
+    for line in (
+        "problem=beale optimizer=adam,sgd optimizer.eps=1e-8,1e-4 steps=1e3 dtype=float64",
+        "problem=quadratic problem.curvature=[1,10] optimizer.lr=log:1e-4:1:9 optimizer.eps=${.lr} seed=range(0,3)",
+        "preset=wide_grid problem=rosenbrock samples=16 sampler=random",
+        "optimizer=rmsprop,momentum rmsprop.eps=0,1e-8 optimizer.momentum=0.5 schedule=cosine optimizer.lr_warmup=10",
+        "problem=digits_softmax problem.batch=32,64 problem.held_out=0.3 record=top record.limit=5 backend.threads=1",
+        "optimizer.lr=interval(1e-4,1) optimizer.beta2=tag(1-log,interval(1e-4,1)) samples=8 problem=himmelblau",
+        "--multirun problem=beale instruments=[grad_norm,path] regimes.spike_ratio=100 storage.state=bfloat16",
+        "--config-dir conf problem=beale hydra.searchpath=[conf] hydra.job.chdir=false resume=null skip=null",
+        "optimizer.beta1=choice(0.5,0.9) optimizer.bias_correction=true,false problem=saddle record.figures=false",
+    )
+]  # fmt: skip
+CHARACTERS = "=,.:[](){}+-~$\\'\"/@!#*_ 019eaä\0"
+EXTRA = [
+    "steps=",
+    "=1",
+    "+",
+    "--",
+    "-",
+    "--cfg",
+    "--run",
+    "optimizer=null",
+    "seed=null",
+    "record=null",
+    "problem={a:1}",
+]
+
+
+@st.composite
+def nearly_valid(draw):
+    """A command line that is right but for a few slips: characters lost, doubled or wrong, words swapped or cut."""
+    words = [*draw(st.sampled_from(VALID))]
+    for _ in range(draw(st.integers(1, 3))):
+        i = draw(st.integers(0, len(words) - 1))
+        word, j = words[i], draw(st.integers(0, len(words[i])))
+        char = draw(st.sampled_from(CHARACTERS))
+        words[i] = draw(
+            st.sampled_from([word[:j] + word[j + 1 :], word[:j] + char + word[j:], word[:j] + char + word[j + 1 :],
+                             word[:j], word[:j] + word[j:] * 2, f"+{word}", f"{word},{word}", word.replace("=", " ", 1),
+                             word.swapcase(), draw(st.sampled_from(EXTRA)), draw(st.sampled_from(VALID))[0]])
+        )  # fmt: skip
+    return [word for word in words if word] or ["steps=0"]
+
+
+@given(typed=nearly_valid())
+@fuzz(200)
+def test_a_slip_is_a_line_and_no_traceback(folder, composed, typed):
+    """Up to the estimate of dry_run=true, which alone is left out: it compiles kernels."""
+    (folder / "conf").mkdir(exist_ok=True)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("adamx.sweep.estimate.estimate", lambda *_: "an estimate")
+        patch.setattr("numba.set_num_threads", lambda _: None)
+        type_(folder, *typed, "dry_run=true", run=RUN)
 
 
 CALLS = "hydra: {callbacks: {a: {_target_: pathlib.Path}}}"
 LOGS = "hydra: {job_logging: {version: 1, handlers: {x: {class: logging.FileHandler, filename: /tmp/pwned}}}}"
 CONFIGURATIONS = {
     "name: !!python/object/apply:os.system ['touch pwned']": "could not determine a constructor",
-    f"# @package _global_\nproblem: {{name: beale}}\n{CALLS}": "hydra.callbacks cannot be set",
-    f"# @package _global_\nproblem: {{name: beale}}\n{LOGS}": "hydra.job_logging cannot be set",
-    "# @package _global_\nhydra: {job: {env_set: {A: b}}}": "hydra.job.env_set cannot be set",
+    f"# @package _global_\nproblem: {{name: beale}}\n{CALLS}": "hydra.callbacks.a: adamx calls no code",
+    f"# @package _global_\nproblem: {{name: beale}}\n{LOGS}": "adamx writes no log",
+    "# @package _global_\nhydra: {job: {env_set: {A: b}}}": "hydra.job.env_set.A: adamx computes where it is started",
     "name: beale\n_target_: os.system\ncommand: touch pwned": "unknown setting of problem beale",
     "name: [": "expected the node content",
     "- 1": "Cannot merge",
@@ -291,7 +354,7 @@ def test_a_configuration_is_data(folder, composed, text, said):
     "typed",
     [
         "+hydra.callbacks.x._target_=pathlib.Path", "hydra.sweeper._target_=os.system", "hydra.sweeper=3",
-        "hydra/sweeper=basic", "hydra/job_logging=default", "hydra.mode=RUN hydra.run.dir=/tmp/pwned",
+        "hydra/sweeper=optuna", "hydra/job_logging=default", "hydra.mode=RUN hydra.run.dir=/tmp/pwned",
         "hydra.mode=RUN hydra.output_subdir=../pwned", "--experimental-rerun=x", "--exp=x",
         "hydra.mode=RUN +hydra.job.env_set.A=b", "--config-dir nowhere", "--config-name nothing", "--config-path /proc",
     ],

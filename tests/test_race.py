@@ -104,7 +104,7 @@ def test_a_setting_of_one_optimizer_may_be_an_axis(expand):
 
 def test_files_are_racers(expand, tmp_path):
     (tmp_path / "mine.py").write_text(RULE)
-    launches = expand("problem=beale", "optimizer=sgd,./mine.py", "+mine.lr=0.25")
+    launches = expand("problem=beale", "optimizer=sgd,./mine.py", "mine.lr=0.25")
     assert rates(launches) == {"sgd": [0.01], "mine": [0.25]}
 
 
@@ -113,7 +113,7 @@ MISTAKES = {
     "race=eps,beta": "one race at a time",
     "optimizer=adm": "did you mean 'adam'",
     "adm.lr=0.1": "did you mean 'adam'",
-    "lion.lr=0.1": "the racers are sgd, momentum, rmsprop, adam",
+    "lion.lr=0.1": "lion is not among the optimizers, sgd, momentum, rmsprop, adam",
     "sgd.beta1=0.9": "unknown hyperparameter of sgd 'beta1'",
     "sgd=0.1": "such as sgd.lr=0.1",
     "problem=bale": "did you mean 'beale'",

@@ -18,6 +18,7 @@ from adamx.optimizers import optimizers, rule
 from adamx.problems import problem
 from adamx.schedules import Schedule
 from adamx.sweep import command as sweep
+from adamx.sweep import compose
 from adamx.sweep import run as running
 
 MINE = """
@@ -33,39 +34,6 @@ start = (1.0,)
 def value_and_grad(x, p):
     return p.a * x[0] * x[0], (2 * p.a * x[0],)
 """
-
-
-@pytest.fixture
-def type_(monkeypatch, tmp_path, capsys):
-    """Types a command line in an empty directory: (exit code, stdout, stderr)."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-
-    def type_(*arguments):
-        monkeypatch.setattr(sys, "argv", ["adamx-sweep", *arguments])
-        try:
-            code = sweep.main()
-        except SystemExit as exit_:
-            code = exit_.code
-        return code, *capsys.readouterr()
-
-    return type_
-
-
-@pytest.fixture
-def expand(type_, monkeypatch):
-    """The launches that a command line expands to."""
-
-    def expand(*arguments):
-        seen = []
-        monkeypatch.setattr(running, "run", lambda launches, overrides, resumed=None: seen.extend(launches))
-        code, _, said = type_(*arguments)
-        assert code == 0, said
-        return seen
-
-    return expand
 
 
 def columns(launch, *names):
@@ -154,6 +122,51 @@ def test_settings_of_the_problem_are_launches(expand):
     assert swept(launches) == ["batch", "lr"]
 
 
+def test_a_rule_without_a_field_runs_once_for_its_values_and_that_is_said(type_, monkeypatch):
+    seen = []
+    monkeypatch.setattr(running, "run", lambda launches, *_: seen.extend(launches))
+    both = ("optimizer.eps=1e-8,1e-4", "optimizer.beta1=0.5", "optimizer.lr=0.1,0.2", "problem=beale")
+    code, out, error = type_("optimizer=adam,sgd", *both)
+    said = "sgd has no eps and no beta1: it runs once for all values of optimizer.eps and optimizer.beta1\n"
+    assert (code, out, error) == (0, said, "")
+    adam, sgd = seen
+    assert columns(adam, "lr", "eps", "beta1") == [[lr, eps, 0.5] for lr in (0.1, 0.2) for eps in (1e-8, 1e-4)]
+    assert columns(sgd, "lr") == [[0.1], [0.2]]
+    assert sgd.config["optimizer"] == {"name": "sgd", "lr": "0.1,0.2"}
+    seen.clear()
+    assert type_("optimizer=adam,sgd", "optimizer.eps=interval(0,1)", "samples=4", "problem=beale")[0] == 0
+    assert [len(launch) for launch in seen] == [4, 1]
+
+
+def test_a_setting_of_one_optimizer(expand, tmp_path):
+    adam, sgd = expand("optimizer=adam,sgd", "adam.eps=1e-8,1e-4", "sgd.lr=0.3", "problem=beale")
+    assert columns(adam, "lr", "eps") == [[0.001, 1e-8], [0.001, 1e-4]]
+    assert columns(sgd, "lr") == [[0.3]]
+    (alone,) = expand("adam.eps=1e-8,1e-4")
+    assert (len(alone), alone.problem.name) == (2, "digits_mlp")
+    typed = ("optimizer=adam,sgd", "adam.lr=0.1", "optimizer.lr=0.2", "sgd.lr=0.3")
+    assert [columns(each, "lr") for each in expand(*typed)] == [[[0.2]], [[0.3]]], "the last that is typed counts"
+
+
+def test_whole_numbers_may_be_written_as_floats(expand):
+    (launch,) = expand("steps=1e2", "record_every=1e1", "problem.batch=3.2e1", "problem.hidden=[8.0]", "seed=1e0,2")
+    assert (launch.steps, launch.record_every, launch.problem.batch) == (100, 10, 32)
+    assert launch.problem.widths[1] == 8 and launch.seeds.tolist() == [1, 2]
+    assert [type(launch.config[key]) for key in ("steps", "record_every")] == [int, int]
+    (same,) = expand("steps=100", "record_every=10", "problem.batch=32", "problem.hidden=[8]", "seed=1,2")
+    assert (launch.problem.digest, launch.steps) == (same.problem.digest, same.steps)
+
+
+def test_a_space_between_values_is_said(type_):
+    code, _, error = type_("optimizer.eps=1e-8 1e-6")
+    assert code == 2 and error.endswith("is needed; several values have commas between them\n")
+
+
+def test_options_may_stand_anywhere(expand):
+    assert [x.steps for x in expand("problem=beale", "--multirun", "steps=3")] == [3]
+    assert [x.steps for x in expand("problem=beale", "-m", "steps=3", "seed=0")] == [3]
+
+
 def test_an_axis_that_the_default_optimizer_lacks(expand):
     launches = expand("optimizer=momentum,nesterov", "optimizer.momentum=0.5,0.9")
     assert [x.hyper["momentum"].tolist() for x in launches] == [[0.5, 0.9]] * 2
@@ -230,11 +243,35 @@ MISTAKES = {
     "optimizer=adm": "did you mean 'adam'",
     "optimizer=adm,sgd": "did you mean 'adam'",
     "problem=bale": "did you mean 'beale'",
-    "backend=gpu": "unknown backend 'gpu'",
+    "backend=gpu": "unknown backend 'gpu': did you mean 'cuda'",
+    "backend=[]": "backend is None: a name is needed",
+    "backend.devices=2": "did you mean 'backend.threads'",
+    "+backend.devices=2": "unknown setting of backend cpu 'devices'",
+    "record=[]": "record is None: a name is needed",
+    "record.figures=maybe": "true or false is needed",
+    "dry_run=maybe problem=beale": "dry_run is 'maybe': true or false is needed",
+    "lr=0.1": "unknown key 'lr': did you mean 'optimizer.lr'",
+    "+lr=0.1": "unknown key 'lr': did you mean 'optimizer.lr'",
+    "++lr=0.1,0.2": "unknown key 'lr': did you mean 'optimizer.lr'",
+    "+stepps=1": "unknown key 'stepps': did you mean 'steps'",
+    "+foo=1": "unknown key 'foo': allowed",
+    "++foo=1": "unknown key 'foo': allowed",
+    "+record.limmit=1": "unknown key 'record.limmit': did you mean 'record.limit'",
+    "+problem.curvatur=1 problem=quadratic": "did you mean 'curvature'",
+    "+optimizer.learning_rate=1": "did you mean 'lr'",
+    "optimizer.learning_rate=1": "did you mean 'lr'",
+    "optimizer@mine=adam": "unknown key 'mine'",
+    "optimizer.name=sgd": "type optimizer=sgd",
+    "problem.name=./mine.py": "type problem=./mine.py",
+    "adm.lr=0.1": "did you mean 'adam'",
+    "sgd.lr=0.1": "sgd is not among the optimizers, adam",
+    "sgd=0.1": "such as sgd.lr=0.1",
+    "optimizer.lr.x=1": "a hyperparameter is a number",
     "record=al": "did you mean 'all'",
     "optimizer.betta1=0.9": "did you mean 'beta1'",
     "optimizer.betta1=0.9,0.5": "did you mean 'beta1'",
-    "optimizer=adam,sgd optimizer.beta1=0.5,0.9": "unknown hyperparameter of sgd 'beta1'",
+    "optimizer=adam,sgd optimizer.betta1=0.5,0.9": "unknown hyperparameter of adam 'betta1': did you mean 'beta1'",
+    "optimizer=adam,sgd sgd.beta1=0.5,0.9": "unknown hyperparameter of sgd 'beta1'",
     "problem=beale problem.nois=1": "did you mean 'noise'",
     "stepps=10": "did you mean 'steps'",
     "stepps=10,20": "did you mean 'steps'",
@@ -250,6 +287,8 @@ MISTAKES = {
     "steps=ten": "steps is 'ten'",
     "steps=1.5": "steps is 1.5",
     "record_every=-1": "record_every is -1",
+    "record_every=1e400": "record_every is inf",
+    "regimes=1": "regimes is 1: thresholds are needed",
     "dtype=float61": "did you mean 'float64'",
     "seed=interval(0,3)": "seed cannot be drawn",
     "seed=range(0,100000000)": "more than 10,000,000 values",
@@ -259,6 +298,34 @@ MISTAKES = {
     "optimizer.lr=null": "lr",
     "optimizer.beta1=0.9,1": "0 <= beta1 < 1",
     "optimizer.eps=-1e-8": "eps >= 0",
+    "optimizer.eps=1e-8 1e-6": "'1e-6' is no KEY=VALUE: several values have commas between them",
+    "ä": "'ä' is no KEY=VALUE",
+    "optimizer.lr=ä": "'ä' needs quotes",
+    "problem.noise=${optimizer.lr} problem=beale optimizer.lr=0.1,0.2": "only a hyperparameter can follow another",
+    "optimizer.eps=1${optimizer.lr} optimizer.lr=0.1,0.2": "only a hyperparameter can follow another",
+    "steps=${seed} seed=1,2": "steps depends on seed",
+    "optimizer.lr=${dtype}": "which is 'float32': one number is needed",
+    "default_grid=3": "default_grid is 3: a list of overrides is needed",
+    "--steps 3": "there is no option --steps: without dashes it is steps=VALUE",
+    "--mutirun problem=beale": "did you mean --multirun",
+    "-x problem=beale": "unrecognized arguments: -x",
+    "--info problem=beale": "invalid choice: 'problem=beale'",
+    "--config-dir": "expected one argument",
+    "--resolve": "go with --cfg",
+    "resume=last steps=3": "resume=last goes alone",
+    "hydra.run.dir=x": "hydra.run.dir=x: adamx makes no folder for a run",
+    "hydra.sweep.dir=x": "hydra.sweep.dir=x: adamx makes no folder for a run",
+    "hydra.output_subdir=x": "adamx makes no folder for a run",
+    "hydra.job.chdir=true": "adamx computes where it is started",
+    "+hydra.job.env_set.A=b": "adamx computes where it is started, in the environment that it finds",
+    "hydra.verbose=1": "hydra.verbose=1: adamx writes no log",
+    "hydra/job_logging=default": "hydra/job_logging=default: adamx writes no log",
+    "hydra/launcher=joblib": "hydra/launcher=joblib: adamx starts no jobs",
+    "hydra.launcher.n_jobs=2": "adamx starts no jobs",
+    "hydra/sweeper=optuna": "adamx has its own sweeper",
+    "+hydra.callbacks.a._target_=os.system": "adamx calls no code that a configuration names",
+    "hydra/callbacks=mine": "adamx calls no code that a configuration names",
+    "hydra.searchpath=[nowhere]": "is not available",
     "optimizer.eps=lgo:1e-12:1:3": "did you mean 'log'",
     "optimizer.eps=log:1:1e-12:3": "reversed",
     "optimizer.eps=range(1,0)": "no points",
@@ -283,6 +350,8 @@ MISTAKES = {
     "optimizer": "optimizer",
     "optimizer=3": "must be a string",
     "~steps": "nothing can be removed",
+    "~optimizer.eps": "nothing can be removed",
+    "problem=./bounds.py": "problem bounds.bounds is ('low', 'high'): a number or a list of numbers is needed",
     "problem=./missing.py": "does not exist",
     "problem=./broken.py": "raises ZeroDivisionError",
 }
@@ -291,12 +360,13 @@ MISTAKES = {
 @pytest.mark.parametrize(("typed", "said"), MISTAKES.items(), ids=MISTAKES)
 def test_a_mistake_is_one_line_and_code_2_and_leaves_nothing(type_, tmp_path, typed, said):
     (tmp_path / "broken.py").write_text("1 / 0")
+    (tmp_path / "bounds.py").write_text(MINE + "\nbounds = ('low', 'high')\n")
     code, out, error = type_(*typed.split())
     assert (code, out) == (2, "")
     assert said in error
     assert error.startswith("adamx: ")
     assert error.count("\n") == 1
-    assert [p.name for p in tmp_path.iterdir() if p.name != "__pycache__"] == ["broken.py"]
+    assert {p.name for p in tmp_path.iterdir()} - {"__pycache__"} == {"broken.py", "bounds.py"}
 
 
 def test_a_bug_keeps_its_traceback(type_, monkeypatch):
@@ -424,7 +494,7 @@ def test_exit_codes_of_a_process_in_another_directory(tmp_path):
 def test_layout_of_an_installed_package(tmp_path):
     """As the wheel has it: conf/ inside the package, and nothing of the checkout in sight."""
     package = tmp_path / "site" / "adamx"
-    shutil.copytree(sweep.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "conf"))
+    shutil.copytree(compose.PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__", "conf"))
     shutil.copytree(sweep.CONF, package / "conf")
     (tmp_path / "work").mkdir()
     shown = run("--info", "searchpath", cwd=tmp_path / "work", PYTHONPATH=str(tmp_path / "site"))

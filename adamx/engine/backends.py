@@ -11,7 +11,8 @@ from typing import Any
 from adamx.inputs.errors import InputError, unknown
 from adamx.problems._model import Model
 
-BACKENDS = ("cpu", "cuda", "auto")
+SETTINGS = {"cpu": ("threads",), "cuda": ("devices",), "auto": ("threads", "devices")}
+BACKENDS = tuple(SETTINGS)
 
 
 def backend(name: object) -> Any:
@@ -53,7 +54,11 @@ def _auto() -> tuple[str, str]:
 def configure(settings: Mapping[str, Any]) -> str:
     """Take the settings of a configuration's backend; a line that says what will compute, empty for backend=cpu."""
     name = settings["name"]
-    said = backend(name).configure(settings)
+    module = backend(name)
+    for key in settings:
+        if key not in ("name", *SETTINGS[name]):
+            raise unknown(f"setting of backend {name}", key, SETTINGS[name])
+    said = module.configure(settings)
     return said or (f"backend=auto takes the CPU: {_auto()[1]}" if name == "auto" else "")
 
 

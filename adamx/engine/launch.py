@@ -81,28 +81,31 @@ class Launch:
         return simulate.compiled(self.problem, next(self.chunks()), self.backend)
 
 
-def build(config: dict[str, Any], swept: Axes) -> Launch:
+def build(config: dict[str, Any], swept: Axes, follows: Mapping[str, str] | None = None) -> Launch:
     """The launch of a resolved configuration.
 
     Args:
         config: as `conf/sweep.yaml` composes it; a hyperparameter and `seed` may be an axis text or a list.
         swept: points or intervals that replace values of the configuration: by hyperparameter name, and "seed".
+        follows: hyperparameters that have, run by run, the value of another one (or of "seed").
     Raises:
         InputError: a value that cannot be used; the message names it.
     """
     kinds = ("optimizer", "problem", "backend")
     for kind in kinds:
-        if not isinstance(config[kind], Mapping):
-            raise InputError(f"{kind} is {config[kind]!r}: a name is needed")
+        if not isinstance(config.get(kind), Mapping):
+            raise InputError(f"{kind} is {config.get(kind)!r}: a name is needed")
     groups = {kind: dict(config[kind]) for kind in kinds}
     names = {group: settings.pop("name", None) for group, settings in groups.items()}
     for group, name in names.items():
         if not isinstance(name, str):
             raise InputError(f"{group}.name is {name!r}: a name is needed")
     shape = (config["steps"], config["record_every"], config["dtype"])
-    simulate.check_shape(*shape, names["backend"], config["schedule"])
+    steps, record_every = simulate.check_shape(*shape, names["backend"], config["schedule"])
     simulate.precision(config["dtype"], config["storage"])
-    rule, hyper, seeds = simulate.columns(names["optimizer"], _columns(config, {**groups["optimizer"], **swept}))
+    rule, hyper, seeds = simulate.columns(
+        names["optimizer"], _columns(config, {**groups["optimizer"], **swept}, follows or {})
+    )
     its_problem = problem(names["problem"], groups["problem"], config.get("regimes", {}))
     instruments.check(config["instruments"], rule, its_problem)
     return Launch(
@@ -112,22 +115,22 @@ def build(config: dict[str, Any], swept: Axes) -> Launch:
         problem_args=groups["problem"],
         hyper=hyper,
         seeds=seeds,
-        steps=config["steps"],
-        record_every=config["record_every"],
+        steps=steps,
+        record_every=record_every,
         dtype=config["dtype"],
         schedule=config["schedule"],
         storage=config["storage"],
         instruments=config["instruments"],
-        config=config,
+        config={**config, "steps": steps, "record_every": record_every},
     )
 
 
-def _columns(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, np.ndarray]:
+def _columns(config: Mapping[str, Any], typed: Mapping[str, Any], follows: Mapping[str, str]) -> dict[str, np.ndarray]:
     """Columns of hyperparameters and "seed": seeds x drawn points x grid, the seed slowest.
 
-    A sweep that is stopped early has then the whole grid for its first seeds.
+    A sweep that is stopped early has then the whole grid for its first seeds. What follows is no axis of its own.
     """
-    typed = {"seed": config["seed"], **typed}
+    typed = {"seed": config["seed"], **{name: value for name, value in typed.items() if name not in follows}}
     intervals = {name: found for name, value in typed.items() if (found := axes.interval(value))}
     if "seed" in intervals:
         raise InputError("seed cannot be drawn from an interval: name the seeds, as in seed=range(0,10)")
@@ -137,7 +140,8 @@ def _columns(config: Mapping[str, Any], typed: Mapping[str, Any]) -> dict[str, n
     drawn = axes.sample(intervals, draws, config["sampler"], int(seeds[0]))
     columns = axes.grid(seed=seeds, draw=np.arange(draws), **points)
     draw = columns.pop("draw")
-    return {**columns, **{name: values[draw] for name, values in drawn.items()}}
+    columns |= {name: values[draw] for name, values in drawn.items()}
+    return columns | {name: columns[source] for name, source in follows.items()}
 
 
 def _draws(samples: object, intervals: Mapping[str, axes.Interval]) -> int:

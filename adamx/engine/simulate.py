@@ -54,16 +54,21 @@ def check_seeds(typed: Any) -> np.ndarray:
     return seeds.astype(np.int64)
 
 
-def check_shape(steps: object, record_every: object, dtype: str, backend: str, schedule: str) -> None:
-    """Raise InputError unless steps, record_every, dtype, backend and schedule can be used."""
-    if whole("steps", steps, 1) >= 2**31:
+def check_shape(steps: object, record_every: object, dtype: str, backend: str, schedule: str) -> tuple[int, int]:
+    """The whole numbers steps and record_every.
+
+    Raises:
+        InputError: one of steps, record_every, dtype, backend and schedule cannot be used.
+    """
+    number, every = whole("steps", steps, 1), whole("record_every", record_every, 1)
+    if number >= 2**31:
         raise InputError(f"steps is {steps}: less than 2^31 is needed")
-    whole("record_every", record_every, 1)
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     backends.backend(backend)
     if schedule not in tuple(SCHEDULES):  # what was typed may be a list, which no dictionary looks up
         raise unknown("schedule", schedule, SCHEDULES)
+    return number, every
 
 
 def precision(dtype: str, storage: Mapping[str, str | None] | None = None) -> tuple[str, Storage]:
@@ -109,7 +114,7 @@ def chunks(
 
     The arguments are those of `stream`.
     """
-    check_shape(steps, record_every, dtype, backend, schedule)
+    steps, record_every = check_shape(steps, record_every, dtype, backend, schedule)
     rule, checked, seeds = columns(optimizer, hyper, seed)
     shown = shows.check(instruments, rule, problem)
     arithmetic, kept = precision(dtype, storage)

@@ -121,7 +121,9 @@ def values(name: str, typed: Any) -> np.ndarray:
         except ValueError:  # nested lists of different lengths
             part = None
         if part is None or part.dtype.kind not in "bif" or part.ndim > 1:
-            raise InputError(f"{name} is {item!r}: a number or an axis such as log:1e-12:1:25 is needed")
+            spaced = isinstance(item, str) and len(item.split()) > 1
+            hint = "; several values have commas between them" if spaced else ""
+            raise InputError(f"{name} is {item!r}: a number or an axis such as log:1e-12:1:25 is needed{hint}")
         parts.append(np.atleast_1d(part))
     points = np.concatenate(parts) if parts else np.empty(0)
     if not points.size:

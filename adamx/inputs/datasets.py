@@ -15,7 +15,7 @@ import numpy as np
 
 from adamx.inputs import files
 from adamx.inputs.arrays import read_arrays
-from adamx.inputs.errors import InputError
+from adamx.inputs.errors import InputError, first_line
 from adamx.inputs.tables import FOUND, Reading, position, read_table
 
 TEXT = (".csv", ".tsv", ".txt")  # or compressed, .csv.gz
@@ -76,7 +76,7 @@ def read(
     except InputError:
         raise
     except Exception as error:  # any file may be given: say what is wrong with it, not where we stumbled
-        raise InputError(f"dataset {path!r} cannot be read: {error}".splitlines()[0]) from error
+        raise InputError(f"dataset {path!r} cannot be read: {first_line(error)}") from error
     data = whole if reading.na is None else _without_missing(whole)
     rows, *columns = data.x.shape
     if len(columns) != 1 or not columns[0] or data.y.shape != (rows,) or rows < 4:

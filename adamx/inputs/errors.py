@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
+SYNONYMS = {"gpu": "cuda", "learning_rate": "lr", "epsilon": "eps"}
+
 
 class InputError(ValueError):
     """What the user typed cannot be used; the message is one line that says what is allowed.
@@ -24,12 +26,34 @@ def one_line(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-def unknown(kind: str, name: object, allowed: Iterable[str]) -> InputError:
-    """The error for a name that does not exist: what was typed, the nearest valid name, all valid names."""
+def nearest(name: str, allowed: Iterable[str]) -> str | None:
+    """The valid name that was probably meant: the same without its group, another word for it, or one spelt alike."""
+    allowed = list(allowed)
+    group, dot, last = name.rpartition(".")
+    known = SYNONYMS.get(last, last)
+    same = [a for a in allowed if a == group + dot + known] or [a for a in allowed if a.rpartition(".")[2] == known]
+    return next(iter(same or difflib.get_close_matches(name, allowed, n=1, cutoff=0.5)), None)
+
+
+def unknown(kind: str, name: object, allowed: Iterable[str], elsewhere: Iterable[str] = ()) -> InputError:
+    """The error for a name that does not exist: what was typed, the nearest valid name, all valid names.
+
+    Args:
+        elsewhere: names that may have been meant, and are too many to be listed.
+    """
     allowed = sorted(allowed)
-    near = difflib.get_close_matches(str(name), allowed, n=1, cutoff=0.5)
-    hint = f" did you mean {near[0]!r}?" if near else ""
+    near = nearest(str(name), [*allowed, *elsewhere])
+    hint = f" did you mean {near!r}?" if near else ""
     return InputError(f"unknown {kind} {str(name)!r}:{hint} allowed: {', '.join(allowed)}")
+
+
+def first_line(error: BaseException) -> str:
+    """What an error says in its first line; its type where it says nothing.
+
+    SQLAlchemy wraps the error of a driver, which is what there is to say.
+    """
+    lines = (line.strip() for line in str(getattr(error, "orig", None) or error).splitlines())
+    return next(filter(None, lines), type(error).__name__)
 
 
 def raised(what: str, error: BaseException, where: str = "") -> InputError:
@@ -51,7 +75,15 @@ def told(kind: str, name: str) -> Iterator[None]:
 
 
 def whole(what: str, value: object, least: int) -> int:
-    """A whole number of at least `least`, or an InputError that says so."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+    """A whole number of at least `least`, or an InputError that says so; 1e4 is one too."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or value != value // 1 or value < least:  # type: ignore[operator]
         raise InputError(f"{what} is {value!r}: a whole number >= {least} is needed")
     return int(value)
+
+
+def flag(what: str, value: object) -> bool:
+    """True or false, or an InputError that says so."""
+    if not isinstance(value, bool):
+        raise InputError(f"{what} is {value!r}: true or false is needed")
+    return value

@@ -7,7 +7,6 @@ Everything comes from the rules' files: the first line of the docstring, Hyper's
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import sys
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from adamx.inputs.errors import InputError
+from adamx.inputs.commands import command
 from adamx.inputs.files import load
 from adamx.optimizers import PACKAGE, Rule, allowed_range, optimizers, rule
 
@@ -64,17 +63,14 @@ def details(r: Rule, eps: str, matches: str) -> str:
     return f"{r.name}\n\n" + "\n\n".join(filter(None, text)) + "\n"
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the catalogue, or all about the rules named; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m adamx.optimizers", description="The optimizers of adamx.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="show these in full (a name, or your own file's path)")
     parser.add_argument("--markdown", action="store_true", help="the table of the README")
     typed = parser.parse_args(arguments)
-    try:
-        rows = [row(name) for name in typed.names or optimizers()]
-    except InputError as error:
-        print(error, file=sys.stderr)
-        return 2
+    rows = [row(name) for name in typed.names or optimizers()]
     console = Console()
     if typed.markdown:
         print(markdown(rows))
@@ -88,7 +84,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    try:
-        sys.exit(main())
-    except BrokenPipeError:  # the reader, such as head, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(main())

@@ -151,6 +151,8 @@ def problem(
         InputError: no such problem or setting, or a value that cannot be used.
     """
     module = load(PACKAGE, "problem", name)
+    if thresholds is not None and not isinstance(thresholds, Mapping):
+        raise InputError(f"regimes is {thresholds!r}: thresholds are needed, such as regimes.spike_ratio=100")
     given, own = dict(args or {}), _thresholds(thresholds or {})
     with told("problem", name):
         short = name.removesuffix(".py").rsplit("/", 1)[-1]
@@ -245,7 +247,7 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         settings=values,
         setup=_changed(values, _landscape_settings(name, module)),
         start=np.array(start),
-        minimum=float(getattr(module, "minimum", 0.0)) * (dim if separable else 1),
+        minimum=float(_few(f"{name}.minimum", getattr(module, "minimum", 0.0), 1)[0]) * (dim if separable else 1),
         Params=Params,
         params=params,
         function=function,
@@ -254,7 +256,7 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         noise=float(numbers["noise"][0]),
         criteria=of_landscape(_target(module, given, numbers, online), float(numbers["noise"][0])),
         minimizers=_minimizers(module, constants, separable, dim),
-        bounds=getattr(module, "bounds", None),
+        bounds=_bounds(name, getattr(module, "bounds", None)),
     )
 
 
@@ -264,6 +266,24 @@ def _target(module: Any, given: Mapping[str, Any], numbers: Mapping[str, np.ndar
         return NO_OBJECTIVE
     known = hasattr(module, "minimum") or hasattr(module, "target") or "target" in given
     return float(numbers["target"][0]) if known else NO_TARGET
+
+
+def _few(what: str, value: object, count: int) -> np.ndarray:
+    """(count,) numbers."""
+    numbers = _numbers(what, value)
+    if len(numbers) != count:
+        needed = "one number is" if count == 1 else f"{count} numbers are"
+        raise InputError(f"problem {what} is {value!r}: {needed} needed")
+    return numbers
+
+
+def _bounds(name: str, typed: object) -> tuple[float, float] | None:
+    if typed is None:
+        return None
+    low, high = map(float, _few(f"{name}.bounds", typed, 2))
+    if low >= high:
+        raise InputError(f"problem {name}.bounds is {typed!r}: the lower one comes first")
+    return low, high
 
 
 def _minimizers(module: Any, p: Any, separable: bool, dim: int) -> np.ndarray:

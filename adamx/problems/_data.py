@@ -52,7 +52,8 @@ def task(
     train, val = (np.arange(len(x) - own), np.arange(len(x) - own, len(x))) if own else split(len(x), held_out)
     if not isinstance(target, (int, float)) or not target > 0:
         raise InputError(f"problem.target is {target!r}: a loss > 0 is needed")
-    if whole("problem.batch", batch, 0) > len(train):
+    batch = whole("problem.batch", batch, 0)
+    if batch > len(train):
         raise InputError(f"problem.batch is {batch}: at most the {len(train)} training rows, or 0 for all of them")
     if standardize:
         with np.errstate(over="ignore", invalid="ignore"):  # said in words below

@@ -1,72 +1,48 @@
-"""The sweeper of `python -m adamx.race`: presets, and settings of one optimizer among several."""
+"""The sweeper of `python -m adamx.race`: a race of its own by name, before what is typed."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
-
-from hydra.core.config_store import ConfigStore
-from hydra.core.override_parser.types import Override
-from omegaconf import DictConfig, OmegaConf
-
-from adamx.engine.launch import Launch
 from adamx.inputs.errors import InputError
-from adamx.optimizers import optimizers
 from adamx.race import run
-from adamx.sweep.sweeper import AdamxSweeper, _choices, _root
+from adamx.sweep.arguments import Arguments
+from adamx.sweep.compose import Composer
+from adamx.sweep.sweeper import Sweeper, choices, root
 
 
-class RaceSweeper(AdamxSweeper):
+class RaceSweeper(Sweeper):
     """Expands overrides into racers: `optimizer.lr=0.1` is for all of them, `adam.lr=0.1` for Adam alone."""
 
-    def sweep(self, arguments: list[str]) -> Any:
-        """Run the race that the overrides ask for."""
-        return run.run(self.racers(arguments))
-
-    def racers(self, arguments: list[str]) -> list[Launch]:
-        """The launches of the race, after the overrides of its preset: what is typed counts more.
+    def arguments(self) -> list[str]:
+        """The overrides: of the grid of all races, of the race that is chosen, and those typed, which count more.
 
         Raises:
-            InputError, HydraException: an override that cannot be used.
+            InputError: one that cannot be used.
         """
-        typed = self._parse(arguments)
-        every = self._parse([*self._master.default_grid, *self._preset(typed), *arguments])
-        chosen = _choices([o for o in every if o.key_or_group == "optimizer"][-1])
-        racers = {choice: Path(choice.partition("=")[2]).stem for choice in chosen}
-        names = {*optimizers(), *racers.values()}
-        for override in typed:
-            if _root(override) in names - {*racers.values()}:
-                raise InputError(f"{override.input_line}: the racers are {', '.join(racers.values())}")
-        launches = []
-        for choice, name in racers.items():
-            of_others = names - {name}
-            shared = [o for o in every if o.key_or_group != "optimizer" and _root(o) not in of_others]
-            launches += self.launches([choice, *(_as_shared(o, name) for o in shared)])
-        return launches
+        if self.single:
+            raise InputError("hydra.mode=RUN is for sweeps of one point; a race has several racers")
+        typed = super().arguments()
+        preset = self.composer.parse(self._preset())
+        every = [*self.composer.parse(self.words("default_grid")), *preset, *self.typed]
+        chosen = [o for o in every if o.key_or_group == "optimizer"][-1:]
+        others = self.rules(every) - self.rules_of(chosen)
+        own = [str(o.input_line) for o in preset if root(o) not in others]
+        return [*self.words("default_grid"), *own, *typed]
 
-    def _preset(self, typed: list[Override]) -> list[str]:
+    def _preset(self) -> list[str]:
         """The overrides of the race that is chosen; none where a problem is typed and no race."""
-        named = [o for o in typed if o.key_or_group == "race"]
-        if not named and any(_root(o) == "problem" for o in typed):
+        named = [o for o in self.typed if o.key_or_group == "race"]
+        if not named and any(root(o) == "problem" for o in self.typed):
             return []
-        if named and len(_choices(named[-1])) > 1:
+        if named and len(choices(named[-1])) > 1:
             raise InputError(f"{named[-1].input_line}: one race at a time")
-        return list(self._master.race.overrides)
+        return self.words("race.overrides")
 
 
-def _as_shared(override: Override, name: str) -> str:
-    """An override as it reads where the optimizer of that name is the only one: adam.lr=0.1 as optimizer.lr=0.1."""
-    root, _, key = override.key_or_group.partition(".")
-    if root != name:
-        return str(override.input_line)
-    if not key:
-        raise InputError(f"{override.input_line}: which setting of {name}? such as {name}.lr=0.1")
-    return f"optimizer.{key}={override.get_value_string()}"
-
-
-_store = ConfigStore.instance()
-_store.store(
-    name="adamx_racers",
-    node=OmegaConf.create({name: DictConfig({}, flags={"struct": False}) for name in optimizers()}),
-    provider="adamx",
-)
+def race(typed: Arguments) -> None:
+    """Run the race of a command line."""
+    with Composer("race", typed) as composer:
+        sweeper = RaceSweeper(composer)
+        launches = sweeper.launches(sweeper.arguments())
+    for note in sweeper.notes:
+        print(note)
+    run.run(launches)

@@ -20,7 +20,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.file_utils import get_local_path_or_none
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from adamx.inputs.errors import InputError
+from adamx.inputs.errors import InputError, first_line
 from adamx.record import sql, writer
 from adamx.record.children import Child
 
@@ -183,9 +183,8 @@ def _ready(uri: str) -> AbstractContextManager[None]:
 
 
 def _explain(what: str, error: Exception) -> InputError:
-    """The first line of an error, wherever it comes from."""
-    lines = str(getattr(error, "orig", None) or error).strip().splitlines() or [type(error).__name__]
-    return InputError(f"{what}: {lines[0][:400]}")
+    """What is wrong with a store, in the first line of an error, wherever it comes from."""
+    return InputError(f"{what}: {first_line(error)[:400]}")
 
 
 @contextmanager

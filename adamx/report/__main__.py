@@ -13,6 +13,7 @@ from rich.console import Console
 
 from adamx.analysis.style import png
 from adamx.engine.results import Results
+from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError
 from adamx.record import readback
 from adamx.record.readback import Recorded
@@ -25,17 +26,14 @@ and curves.parquet alone, and put them in place of those it has. The store is ./
 says."""
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Redraw what the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.report", description=DESCRIPTION)
     parser.add_argument("run", metavar="RUN_ID", help='of the sweep: its parent run\'s id, or "last"')
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, instead of the run's artifacts")
     typed, console = parser.parse_args(arguments), Console()
-    try:
-        found = sweep(typed.run)
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
+    found = sweep(typed.run)
     where = typed.out
     if where is None:
         with tempfile.TemporaryDirectory() as folder:

@@ -15,12 +15,13 @@ from rich.table import Column, Table
 
 from adamx.analysis.style import png, styled
 from adamx.engine.results import Results
-from adamx.inputs.errors import InputError
+from adamx.inputs.commands import command
 from adamx.reproduce import Check, Study, studies, study
 
 CHILDREN = 200  # runs of a study that are children in MLflow; its tables have all
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the studies that were named; the exit code: 0 whatever they found, 2 for a name that does not exist."""
     parser = argparse.ArgumentParser("python -m adamx.reproduce", description=__doc__)
@@ -42,12 +43,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         from adamx.record import parent  # with mlflow: seconds
 
         reproduce(chosen, parent.open(), console, given.out)
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
     except KeyboardInterrupt:
         console.print("interrupted: the studies above are recorded")
-        return 130
+        raise
     return 0
 
 

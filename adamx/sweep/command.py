@@ -4,89 +4,88 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from traceback import walk_tb
-from typing import Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import hydra
-from hydra._internal import config_loader_impl
-from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException, InstantiationException, MissingConfigException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
+from omegaconf import DictConfig
 
-from adamx.engine.launch import build
-from adamx.inputs.errors import InputError, unknown
+from adamx.inputs.commands import command
+from adamx.inputs.errors import InputError
 from adamx.inputs.files import only_typed
-from adamx.sweep import run
+from adamx.sweep.arguments import Arguments, read
+from adamx.sweep.compose import CONF, PLUGINS, Composer, composing
 
-PACKAGE = Path(__file__).parents[1]
-CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # installed, or a checkout
-PLUGINS = str(PACKAGE / "_hydra")  # Hydra finds plugins on sys.path only
+if TYPE_CHECKING:
+    from adamx.sweep.journal import Journal
 
 
-def main(config_name: str = "sweep") -> int:
-    """Run what the command line asks for; the exit code: 0, 2 for input that cannot be used, 130 for Ctrl-C."""
-    if PLUGINS not in sys.path:
-        sys.path.append(PLUGINS)
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that `explain` can say it
-    if not any(argument.startswith(("-", "hydra.mode=")) for argument in sys.argv[1:]):
-        sys.argv.append("--multirun")  # else an error in the configuration is reported as a wrong mode
-    try:
-        if any(argument.startswith("--e") for argument in sys.argv[1:]):
-            raise InputError("--experimental-rerun unpickles a file, which is code that runs: type the overrides")
-        with only_typed(sys.argv[1:]):
-            hydra.main(version_base="1.3", config_path=str(CONF), config_name=config_name)(_single)()
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:  # a reader such as `head` has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        message = explain(error)
-        if message is None:
-            raise
-        print(f"adamx: {message}", file=sys.stderr)
-        return 2
+@command
+def main() -> int:
+    """Run the sweep that the command line asks for; the exit code is that of `adamx.inputs.commands`."""
+    return begin("sweep", sweep)
+
+
+def begin(primary: str, run: Callable[[Arguments], None]) -> int:
+    """What begins with `conf/PRIMARY.yaml` and a command line: Hydra shows what is asked for, or adamx runs."""
+    with only_typed(sys.argv[1:]):
+        typed = read(sys.argv[1:])
+        if typed.shows:
+            show(primary, typed)
+        else:
+            run(typed)
     return 0
 
 
-def plain(config: DictConfig) -> dict[str, Any]:
-    """A composed configuration in plain containers, without what only composing needs."""
-    kept = OmegaConf.masked_copy(config, [str(key) for key in config if key not in ("hydra", "default_grid", "resume")])
-    return dict(OmegaConf.to_container(kept, resolve=True))  # type: ignore[arg-type]
+def sweep(typed: Arguments) -> None:
+    """Run the sweep of a command line, or go on with the one that it names."""
+    from adamx.sweep import run
+    from adamx.sweep.sweeper import Sweeper
+
+    resumed = _resumed(typed)
+    if resumed:
+        typed = read(resumed.about["overrides"])
+    with Composer("sweep", typed) as composer:
+        sweeper = Sweeper(composer)
+        words = [word for word in typed.overrides if word not in composer.hydras] if resumed else sweeper.arguments()
+        launches = sweeper.launches(words)
+        words = [*typed.options, *composer.hydras, *words]
+    for note in sweeper.notes:
+        print(note)
+    run.run(launches, words, resumed)
 
 
-def _single(config: DictConfig) -> None:
-    """What Hydra calls with hydra.mode=RUN: one launch, without the sweeper."""
-    if "record" not in config:
-        raise InputError("hydra.mode=RUN is for sweeps of one point; a race has several racers")
-    run.run([build(plain(config), {})], list(HydraConfig.get().overrides.task))
-
-
-def explain(error: Exception) -> str | None:
-    """What is wrong with the input, in one line; None for an error of any other kind."""
-    if isinstance(error, InputError):
-        return str(error)
-    cause = error.__cause__
-    if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
-        group, _, option = error.missing_cfg_file.partition("/")
-        return str(unknown(group, option, error.options))
-    if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and cause.parent_node is not None:
-        prefix = str(cause.full_key).removesuffix(str(cause.key))
-        return str(unknown("key", cause.full_key, [f"{prefix}{k}" for k in cause.parent_node if k != "hydra"]))
-    from_hydra = isinstance(error, (HydraException, OmegaConfBaseException)) or _raised_by_hydra(error)
-    if isinstance(error, InstantiationException) or not from_hydra:
+def _resumed(typed: Arguments) -> Journal | None:
+    """The journal that `resume=` names; it goes alone, with all that the sweep began with."""
+    named = [word for word in typed.overrides if word.lstrip("+").startswith("resume=")]
+    if not named or named[-1].endswith("=null"):
         return None
-    lines = [line.strip() for line in f"{error}\n{cause or ''}".splitlines() if line.strip(" ^")]
-    words = ": ".join([line for line in lines if not line.startswith("See https")][:2])
-    if isinstance(error, OverrideParseException) and error.override not in words:
-        words = f"{error.override}: {words}"
-    return str(InputError(words))
+    if len(typed.words) > 1:
+        raise InputError(f"{named[0]} goes alone, with the overrides that the sweep began with")
+    from adamx.record import store  # with mlflow: seconds
+    from adamx.sweep.journal import find
+
+    return find(store.address(), named[0].partition("=")[2])
 
 
-def _raised_by_hydra(error: Exception) -> bool:
-    """Any error while Hydra reads and merges files, such as a wrong YAML; else a ValueError of Hydra's own."""
-    files = [frame.f_code.co_filename for frame, _ in walk_tb(error.__traceback__)]
-    own = isinstance(error, ValueError) and Path(hydra.__file__).parent in Path(files[-1]).parents
-    return own or config_loader_impl.__file__ in files
+def show(primary: str, typed: Arguments) -> None:
+    """Let Hydra show what it was asked for: help, the configuration, a completion."""
+    changes = typed.overrides or typed.name or typed.folder
+    if changes and not typed.completes:  # Hydra's help logs as a configuration says
+        with Composer(primary, typed) as composer:
+            composer.master([word for word in typed.overrides if word not in composer.hydras])
+    if PLUGINS not in sys.path:
+        sys.path.append(PLUGINS)
+    words, full = sys.argv, os.environ.get("HYDRA_FULL_ERROR")
+    sys.argv = [words[0], *typed.for_hydra]
+    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing
+    try:
+        with composing():
+            hydra.main(version_base="1.3", config_path=str(CONF), config_name=primary)(_never)()
+    finally:
+        sys.argv = words
+        os.environ["HYDRA_FULL_ERROR"] = full or "0"
+
+
+def _never(config: DictConfig) -> None:
+    raise AssertionError("Hydra was asked to show something")

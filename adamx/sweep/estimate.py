@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
-from typing import Any
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
@@ -28,16 +27,16 @@ class _EnoughError(Exception):
     """The probe has run long enough."""
 
 
-def estimate(launches: Sequence[Launch], settings: Mapping[str, Any]) -> str:
+def estimate(launches: Sequence[Launch], children: str, most: int) -> str:
     """Lines that say how many runs there are and what they would take.
 
     The time is measured: each launch starts for real and is stopped after a second. It compiles kernels, too.
 
     Args:
-        settings: `record` of the configuration.
+        children, most: which runs become children in the record, and how many at most.
     """
     runs = sum(map(len, launches))
-    limit = {"all": runs, "parent": 0}.get(settings["children"], settings["limit"])
+    limit = {"all": runs, "parent": 0}.get(children, most)
     seconds = memory = points = 0.0
     lines = [f"{runs:,} runs in {len(launches)} launch{'es' * (len(launches) > 1)}"]
     for launch in launches:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from time import perf_counter
@@ -13,7 +13,7 @@ import numpy as np
 from adamx.engine import backends
 from adamx.engine.launch import Launch, swept
 from adamx.engine.results import told_apart
-from adamx.inputs.errors import InputError, unknown, whole
+from adamx.inputs.errors import InputError, flag, unknown, whole
 from adamx.record import identity
 from adamx.record.children import select
 from adamx.sweep import journal
@@ -37,8 +37,12 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
     if sentence := backends.configure(config["backend"]):
         say(sentence, markup=False)
-    whole("record.limit", config["record"]["limit"], 1)
-    select([], config["record"]["children"])  # an unknown mode is said now
+    record = config.get("record")
+    if not isinstance(record, Mapping):
+        raise InputError(f"record is {record!r}: a name is needed")
+    limit, drawn = whole("record.limit", record["limit"], 1), flag("record.figures", record["figures"])
+    mode = record["children"]
+    select([], mode)  # an unknown mode is said now
     if config["skip"] not in (None, "recorded"):
         raise unknown("skip", config["skip"], ["recorded"])
     data = list(dict.fromkeys(about for each in launches if (about := getattr(each.problem, "about", ""))))
@@ -46,8 +50,8 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         say(line, markup=False)
     from adamx.sweep.estimate import check_memory, estimate
 
-    if config["dry_run"]:
-        console.print(estimate(launches, config["record"]), highlight=False, soft_wrap=True)
+    if flag("dry_run", config["dry_run"]):
+        console.print(estimate(launches, mode, limit), highlight=False, soft_wrap=True)
         return
     check_memory(launches)
     from adamx.record import parent  # with mlflow: seconds
@@ -80,10 +84,10 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         done, seconds = sum(map(len, results)), perf_counter() - start
         sentence = "nothing was finished"
         if results:
-            sentence = sweep.write(results, swept(launches), config["record"]["children"], config["record"]["limit"])
+            sentence = sweep.write(results, swept(launches), mode, limit)
         sweep.finish(
             "FINISHED" if done == total else "KILLED",
-            figures(results) if config["record"]["figures"] else (),
+            figures(results) if drawn else (),
             {"seconds": seconds, "runs_per_second": done / seconds},
         )
         finished = done == total

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from rich.console import Console
 
 from adamx import replay
+from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError
 from adamx.record import readback
 from adamx.record.parent import LONGEST_TAG
@@ -29,6 +30,7 @@ converged, how far each may be turned. Keeps the figure with the run. The store 
 MLFLOW_TRACKING_URI says."""
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Explain the run that the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.why", description=DESCRIPTION)
@@ -37,16 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the .png to write, instead of one among the run's artifacts")
     parser.add_argument("--trust", action="store_true", help=readback.TRUST)
     typed, console = parser.parse_args(arguments), Console()
-    try:
-        if typed.out and (typed.out.suffix != ".png" or not typed.out.parent.is_dir()):
-            raise InputError(f"--out is {str(typed.out)!r}: a .png file in a folder that exists is needed")
-        found = readback.read(typed.run)
-        cause = explain(found, typed.knobs, console, typed.trust)
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
-    except KeyboardInterrupt:
-        return 130
+    if typed.out and (typed.out.suffix != ".png" or not typed.out.parent.is_dir()):
+        raise InputError(f"--out is {str(typed.out)!r}: a .png file in a folder that exists is needed")
+    found = readback.read(typed.run)
+    cause = explain(found, typed.knobs, console, typed.trust)
     console.print(cause.run.title, style="bold", markup=False, highlight=False, soft_wrap=True)
     if not replay.identical(found, [cause.run]).all():
         console.print("computed now it differs from the record: `python -m adamx.replay` says by how much")

@@ -27,10 +27,11 @@ STEPS_PER_SECOND = 1e8
 
 def configure(settings: Mapping[str, Any]) -> str:
     """Use `settings["threads"]` threads, or all cores where that is None; nothing needs to be said."""
-    threads = settings["threads"]
+    threads = settings.get("threads")
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if threads is not None:
-        if whole("backend.threads", threads, 1) > most:
+        threads = whole("backend.threads", threads, 1)
+        if threads > most:
             raise InputError(f"backend.threads is {threads}: there are {most}")
         numba.set_num_threads(threads)
     return ""

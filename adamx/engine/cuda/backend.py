@@ -47,7 +47,7 @@ device.check()
 
 def configure(settings: Mapping[str, Any]) -> str:
     """Use the GPUs that `settings["devices"]` names; says which they are."""
-    device.use(settings["devices"])
+    device.use(settings.get("devices", 1))
     return f"backend=cuda: {device.describe()}"
 
 

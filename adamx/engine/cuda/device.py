@@ -106,6 +106,7 @@ def _first_line(error: object) -> str:
 def use(devices: Any) -> None:
     """Choose the GPUs that share the runs: "all", how many, or a list of their numbers."""
     there = range(len(cuda.gpus))
+    devices = int(devices) if isinstance(devices, float) and devices.is_integer() else devices
     listed = there if devices == "all" else range(devices) if isinstance(devices, int) else devices
     if not isinstance(listed, Sequence) or not listed or set(listed) - set(there):
         raise InputError(f"backend.devices is {devices!r}: all, how many, or numbers from 0 to {len(there) - 1}")
