@@ -32,7 +32,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
-from adamx.record import page, tables
+from adamx.record import interrupt, page, tables
 from adamx.record.children import MODES, Selection, children, select, text
 from adamx.record.provenance import versions
 from adamx.record.store import Store, open
@@ -182,7 +182,7 @@ class Sweep:
     ) -> str:
         """Write all runs of the sweep: the children, then the table, the curves and the parent's summary.
 
-        An interrupt loses children, never the table and the curves.
+        Ctrl-C loses children, never the table and the curves; the second one leaves at once.
 
         Args:
             results: one for each optimizer, problem and dtype. swept: the names that differ between runs; they make
@@ -190,7 +190,13 @@ class Sweep:
         Returns:
             A sentence that says which runs are children.
         """
-        keep, sentence = select(results, mode, limit)
+        with interrupt.held():
+            return self._write(results, swept, select(results, mode, limit), progress)
+
+    def _write(
+        self, results: Sequence[Results], swept: Sequence[str], chosen: Selection, progress: Progress | None
+    ) -> str:
+        keep, sentence = chosen
         kept = [r if len(runs) == len(r) else r.take(runs) for r, runs in zip(results, keep, strict=True)]
         total, done, first, end = sum(map(len, keep)), 0, 0, _now()
         run_ids = [np.full(len(r), None, dtype=object) for r in results]

@@ -11,7 +11,7 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from mlflow.store.db import utils
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from adamx.inputs.errors import InputError
+from adamx.record import interrupt
 
 WAIT = 300  # seconds for others to finish writing; MLflow waits 20, and a large sweep writes for longer
 QUIET = 10  # seconds of them without a word
@@ -117,14 +118,30 @@ def _patient(engine: sa.Engine) -> None:
 
 
 def _execute(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
-    _insist(lambda: cursor.execute(statement, parameters), _busy)
+    with _ended(cursor):
+        _insist(lambda: cursor.execute(statement, parameters), _busy)
     return True  # done, in place of SQLAlchemy
 
 
 def _executemany(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
     # A transaction that has begun to write is never busy again: a failure is of its first row, and nothing is written.
-    _insist(lambda: cursor.executemany(statement, parameters), _busy)
+    with _ended(cursor):
+        _insist(lambda: cursor.executemany(statement, parameters), _busy)
     return True
+
+
+@contextmanager
+def _ended(cursor: sqlite3.Cursor) -> Iterator[None]:
+    """End the transaction that an interrupt strikes: SQLAlchemy closes its connection, which keeps the lock as long as
+    the cursor lives, and it lives in the traceback."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        with suppress(sqlite3.Error):
+            cursor.connection.rollback()
+        raise
 
 
 def _busy(error: Exception) -> bool:
@@ -147,4 +164,5 @@ def _insist(call: Callable[[], object], busy: Callable[[Exception], bool]) -> No
         if waited > QUIET and not told:
             told = True
             logging.getLogger(__name__).warning("waiting for another process to finish its write to the MLflow store")
+        interrupt.check()
         time.sleep(0.05)
