@@ -12,7 +12,7 @@ from rich.console import Console
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
-from adamx.inputs.errors import InputError
+from adamx.inputs.errors import InputError, printable
 from adamx.record import readback
 from adamx.record.children import digests
 from adamx.record.provenance import versions
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     same, elsewhere = identical(found, again), differences(found, again)
     for line in report(found, again, same, elsewhere):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     return int(not same.all() and not elsewhere)
 
 

@@ -17,6 +17,7 @@ from adamx.analysis.certainty import certainty
 from adamx.analysis.scales import short
 from adamx.analysis.slices import FAILING, settings, swept
 from adamx.engine.results import Results
+from adamx.inputs.errors import printable
 from adamx.regimes import REGIMES
 
 BEST = 5
@@ -46,7 +47,7 @@ def summary(results: Sequence[Results]) -> RenderableType:
     problems = dict.fromkeys(r.task for r in results)
     parts: list[RenderableType] = [_rows(results)]
     for name in problems:
-        parts += ["", Text(f"best on {name}", style="bold"), _best([r for r in results if r.task == name])]
+        parts += ["", Text(printable(f"best on {name}"), style="bold"), _best([r for r in results if r.task == name])]
     return Group(*parts)
 
 
@@ -111,7 +112,7 @@ def _percent(share: float) -> str:
 def _one(results: Results) -> RenderableType:
     counts = [Text(f" {name} {(results.regime == name).sum():,} ", style=_style(name)) for name in REGIMES]
     found = map(_finding, [*findings(results), *certainty(results)])
-    return Group(Text(results.title, style="bold"), Columns(counts), "", _best([results]), "", *found)
+    return Group(Text(printable(results.title), style="bold"), Columns(counts), "", _best([results]), "", *found)
 
 
 def _finding(line: str) -> Text:

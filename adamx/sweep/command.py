@@ -19,6 +19,7 @@ from adamx.engine.launch import build
 from adamx.inputs.errors import InputError, unknown
 from adamx.inputs.files import only_typed
 from adamx.sweep import run
+from adamx.sweep.memory import exhausted
 
 PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # installed, or a checkout
@@ -68,6 +69,8 @@ def explain(error: Exception) -> str | None:
     """What is wrong with the input, in one line; None for an error of any other kind."""
     if isinstance(error, InputError):
         return str(error)
+    if isinstance(error, MemoryError):
+        return str(exhausted(error))
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.partition("/")

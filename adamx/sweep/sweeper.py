@@ -25,6 +25,8 @@ from omegaconf import DictConfig, OmegaConf
 from adamx.engine.launch import Launch, build
 from adamx.inputs.axes import MOST_RUNS, Interval, values
 from adamx.inputs.errors import InputError
+from adamx.inputs.files import as_they_were
+from adamx.record.address import address
 from adamx.sweep import command, run
 from adamx.sweep.journal import Journal, find
 
@@ -42,7 +44,8 @@ class AdamxSweeper(Sweeper):
         """Run every launch that the overrides ask for."""
         resumed = self._resumed(arguments)
         arguments = resumed.about["overrides"] if resumed else self.with_default_grid(arguments)
-        return run.run(self.launches(arguments), arguments, resumed)
+        with as_they_were(resumed.files if resumed else {}):
+            return run.run(self.launches(arguments), arguments, resumed)
 
     def _resumed(self, arguments: list[str]) -> Journal | None:
         """The journal that `resume=` names; it goes alone, with the overrides that the sweep began with."""
@@ -51,9 +54,7 @@ class AdamxSweeper(Sweeper):
             return None
         if len(arguments) > 1:
             raise InputError(f"{typed[0].input_line} goes alone, with the overrides that the sweep began with")
-        from adamx.record import store  # with mlflow: seconds
-
-        return find(store.address(), str(typed[0].value()))
+        return find(address(), str(typed[0].value()), run.check_resumable)
 
     def with_default_grid(self, arguments: list[str]) -> list[str]:
         """The overrides, after the default grid if they name no optimizer, problem, preset or axis."""
