@@ -202,6 +202,7 @@ def test_a_journal_keeps_no_password(here, monkeypatch):
     secret = "postgresql://me:sesame@127.0.0.1:1/db"
     kept = journal.begin(secret, "abc", [], [], [])
     assert b"sesame" not in (kept.folder / "sweep.json").read_bytes()
+    kept.release(done=False)
     kept = journal.Journal(kept.folder)
     with pytest.raises(InputError, match=r"recorded at postgresql://me:\*\*\*@127.0.0.1:1/db: set MLFLOW_TRACKING_URI"):
         kept.store
