@@ -105,22 +105,22 @@ def _gpu() -> Finding:
 
 def store() -> Iterator[Finding]:
     """Where sweeps would be recorded: whether it answers, and the way runs are written there."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    path = Path(uri.removeprefix("sqlite:///"))
-    if uri.startswith("sqlite:///") and not (path.is_file() and path.stat().st_size):
+    from adamx.record.address import address, database, hidden, shown
+
+    uri = address()
+    path = database(uri)
+    if path and not (path.is_file() and path.stat().st_size):
         if path.is_dir() or not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
             yield Finding(WRONG, "store", f"{uri} cannot be written", "go to, or name, a folder that you may write in")
         else:
             yield Finding(NOTE, "store", f"{uri} does not exist yet: the first sweep makes it")
         return
-    from adamx.record.sql import shown
-
     logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # it prints the traceback of what is said here in a line
     try:
         yield Finding(OK, "store", f"{shown(uri)}, {_answer(uri)}")
     except Exception as error:  # drivers, plugins, alembic and servers raise what they like
         todo = "start that store, or set MLFLOW_TRACKING_URI to another"
-        yield Finding(WRONG, "store", f"{shown(uri)}: {first_line(error)[:200]}", todo)
+        yield Finding(WRONG, "store", f"{shown(uri)}: {hidden(first_line(error)[:200], uri)}", todo)
 
 
 def _answer(uri: str) -> str:
@@ -169,7 +169,11 @@ def kernels() -> Iterator[Finding]:
     seconds = perf_counter() - start
     said = f"{'loaded' if ready else 'compiled'} in {seconds:.1f} s; numba's threads: {numba.threading_layer()}"
     yield Finding(OK, "kernel", said)
-    folder = Path(cpu._kernel(_bowl(), chunk)[1]._cache.cache_path)
+    place = cpu._kernel(_bowl(), chunk)[1]._cache.cache_path
+    if place is None:
+        yield Finding(WRONG, "cache", "no folder can be written", "set NUMBA_CACHE_DIR to a folder of your own")
+        return
+    folder = Path(place)
     index, code = (sorted(folder.glob(f"*.{kind}")) for kind in ("nbi", "nbc"))
     size = sum(path.stat().st_size for path in (*index, *code)) / 1e6
     kept = f"{folder}, {len(code)} kernels, {size:.1f} MB"

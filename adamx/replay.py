@@ -13,6 +13,7 @@ from rich.console import Console
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.commands import command
+from adamx.inputs.errors import printable
 from adamx.record import readback
 from adamx.record.children import digests
 from adamx.record.provenance import versions
@@ -50,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     again = run(found.launches(typed.trust), console)
     same, elsewhere = identical(found, again), differences(found, again)
     for line in report(found, again, same, elsewhere):
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
     return int(not same.all() and not elsewhere)
 
 

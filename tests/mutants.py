@@ -160,8 +160,9 @@ def tests_of_children(patch: pytest.MonkeyPatch, module: types.ModuleType) -> It
     yield functools.partial(test_record.test_curves_end_at_the_last_finite_point, results)
     yield test_honesty.test_children_say_what_the_results_say
     yield test_honesty.test_which_runs_become_children
-    for last, every in ((10, 1), (1000, 10), (1010, 10), (10**5, 1), (10**6, 1000), (1007, 10)):
-        yield functools.partial(test_record.test_points_are_log_spaced, last, every)
+    for records in (2, 11, 100, 101, 102, 200, 1000, 10**5 + 1):
+        yield functools.partial(test_record.test_points_are_log_spaced, records)
+    yield test_record.test_a_record_more_is_no_other_curve
     yield test_record.test_selection
 
 

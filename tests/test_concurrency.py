@@ -18,6 +18,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -29,7 +30,7 @@ from synthetic import product, synthetic
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.record import parent as record
-from adamx.record import sql, store
+from adamx.record import sql, store, writer
 from adamx.record.children import children
 
 WRITERS = 4
@@ -293,3 +294,84 @@ def test_a_folder_that_somebody_opens_for_ever_is_one_line(here: Path, monkeypat
         store.open()
     assert "\n" not in str(caught.value)
     assert store.open().direct
+
+
+# Ctrl-C -------------------------------------------------------------------------------------------------------------
+
+MOMENTS = 20
+MANY = 225
+
+
+def interrupted_sweep(uri: str, number: int, writing: Any, ends: Any) -> None:
+    """A sweep as `adamx.sweep` records it; exit code 130 where Ctrl-C stops it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    results = synthetic(product(lr=np.geomspace(1e-4, 1, MANY // 3), eps=[1e-8, 1e-4, 1e-2], seed=[0]))
+    opened = store.open(uri)
+    parent = record.start(opened, f"sweep {number}", {}, [])
+    start = time.monotonic()
+    writing.set()
+    try:
+        parent.write([results], ["lr", "eps"])
+        parent.finish()
+        ends.value = time.monotonic() - start
+    except KeyboardInterrupt:
+        parent.finish("KILLED")
+        os._exit(130)
+
+
+def test_ctrl_c_at_any_moment_of_the_write_frees_the_store(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uri = f"sqlite:///{here}/mlflow.db"
+    store.open(uri).backend.engine.dispose()
+    SqlAlchemyStore._engine_map.pop(uri)
+    seconds, taken, codes = 0.0, [], []
+    monkeypatch.setattr(writer, "CHUNK", 45)
+    for number in range(MOMENTS + 1):
+        writing, ends = FORK.Event(), FORK.Value("d", 0.0)
+        process = FORK.Process(target=interrupted_sweep, args=(uri, number, writing, ends))
+        process.start()
+        assert writing.wait(30)
+        if number:  # the first one says how long it takes
+            time.sleep(seconds * number / MOMENTS)
+            pressed = time.monotonic()
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGINT)
+            process.join(30)
+            taken.append(time.monotonic() - pressed)
+        process.join(60)
+        seconds = seconds or ends.value
+        codes.append(process.exitcode)
+        with contextlib.closing(sqlite3.connect("mlflow.db", timeout=0)) as other:
+            other.execute("BEGIN EXCLUSIVE")
+            query = "SELECT run_uuid, status FROM runs WHERE name = ?"
+            ((run_id, status),) = other.execute(query, [f"sweep {number}"])
+            below = "SELECT count(*) FROM tags WHERE key = 'mlflow.parentRunId' AND value = ?"
+            (count,) = other.execute(below, [run_id]).fetchone()
+            assert status == ("KILLED" if process.exitcode else "FINISHED")
+            assert count in (0, MANY)
+            assert len(list(here.glob(f"mlruns/*/{run_id}/artifacts/table.parquet"))) == 1
+    print(f"a write of {seconds:.1f} s; after Ctrl-C at most {max(taken):.2f} s; {codes.count(130)} stopped")
+    assert codes[0] == 0 and codes.count(130) >= MOMENTS / 2 and set(codes) == {0, 130}
+    assert max(taken) < 5
+
+
+def test_ctrl_c_ends_the_wait_for_another_writer(here: Path) -> None:
+    """The first ends the wait for the children's turn, the second the process."""
+    uri = f"sqlite:///{here}/mlflow.db"
+    store.open(uri).backend.engine.dispose()
+    SqlAlchemyStore._engine_map.pop(uri)
+    writing, ends = FORK.Event(), FORK.Value("d", 0.0)
+    process = FORK.Process(target=interrupted_sweep, args=(uri, 0, writing, ends))
+    process.start()
+    assert writing.wait(30)
+    with contextlib.closing(sqlite3.connect("mlflow.db", timeout=0, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        time.sleep(1.5)
+        os.kill(process.pid, signal.SIGINT)
+        time.sleep(1.5)
+        pressed = time.monotonic()
+        os.kill(process.pid, signal.SIGINT)
+        process.join(30)
+        assert time.monotonic() - pressed < 1 and process.exitcode == -signal.SIGINT
+        other.execute("COMMIT")
+    with contextlib.closing(sqlite3.connect("mlflow.db", timeout=0, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")

@@ -368,4 +368,4 @@ def test_which_runs_become_children():
     big = synthetic({"lr": np.full(2001, 1e-3)}, records=2)
     assert len(select([big]).keep[0]) == 2000
     assert len(select([big], "top").keep[0]) == 100
-    assert points(np.arange(5)).tolist() == [0, 1, 2, 3, 4]
+    assert points(5).tolist() == [0, 1, 2, 3, 4]

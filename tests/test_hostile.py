@@ -10,6 +10,7 @@ import pickle
 import re
 import signal
 import sys
+import types
 import zipfile
 from pathlib import Path
 
@@ -389,6 +390,30 @@ def test_a_name_is_no_markup_in_the_report_and_on_the_terminal(folder, name, cap
     assert html.escape(name) in page
     Console(width=200).print(summary(results))
     assert name in capsys.readouterr().out
+
+
+def test_a_name_commands_no_terminal(folder, capsys):
+    """In the summary, in the progress, and in what a record says."""
+    from rich.console import Console
+
+    from adamx import replay
+    from adamx.analysis.summary import summary
+    from adamx.sweep.progress import SweepProgress
+
+    name = "\x1b]0;owned\x07\x1b[2J[red]"
+    console = Console(width=200)
+    console.print(summary([synthetic(product(lr=[1e-3, 1e-2]), problem=name)]))
+    SweepProgress([], console)._print(f"adam on {name}")
+    results = synthetic(product(lr=[1e-3]))
+    found = types.SimpleNamespace(results=[results], rows=np.arange(1))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(replay.readback, "read", lambda *_: types.SimpleNamespace(launches=lambda _: [], **vars(found)))
+        patch.setattr(replay, "run", lambda *_: [results])
+        patch.setattr(replay, "identical", lambda *_: np.array([False]))
+        patch.setattr(replay, "differences", lambda *_: {"cpu": (name, "\x1b[31mother")})
+        replay.main(["abc"])
+    said = capsys.readouterr().out
+    assert "[red]" in said and said.count("owned") == 3 and "\x1b" not in said and "\x07" not in said
 
 
 def test_a_script_as_a_name_is_not_in_the_report():

@@ -7,12 +7,13 @@ import sys
 import textwrap
 from typing import NamedTuple
 
+import numba
 import numpy as np
 import pytest
 
 import adamx
 from adamx.portable import portable, specialise
-from adamx.portable.cache import digest
+from adamx.portable.cache import cached, digest
 from adamx.portable.unroll import generate, rows
 
 SCALE = 0.1
@@ -154,3 +155,52 @@ def scaled(x, by=0.1):
 def test_a_default_survives_and_has_the_type_of_the_data():
     value = specialise(scaled, "float32")(np.float32(3))
     assert type(value) is np.float32 and value == np.float32(0.1) * np.float32(3)
+
+
+def doubled():
+    """A kernel that was never seen in this process."""
+
+    def kernel(x):
+        return 2.0 * x
+
+    return cached(numba.njit, kernel, "doubled")
+
+
+def hits(kernel):
+    assert kernel(3.0) == 6.0
+    return sum(kernel.stats.cache_hits.values())
+
+
+def changed(content):
+    return content[:200] + bytes([content[200] ^ 1]) + content[201:]
+
+
+@pytest.mark.parametrize("kind", ["nbc", "nbi"])
+@pytest.mark.parametrize("damage", [changed, lambda content: content[:-9], lambda content: b""])
+def test_a_damaged_file_of_the_cache_is_compiled_again(kind, damage, tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    assert [hits(doubled()), hits(doubled())] == [0, 1]
+    (path,) = tmp_path.rglob(f"*.{kind}")
+    path.write_bytes(damage(path.read_bytes()))
+    assert [hits(doubled()), hits(doubled())] == [0, 1]
+
+
+def test_where_nothing_can_be_kept_a_kernel_is_compiled_and_it_is_said(tmp_path, monkeypatch):
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
+    locators = [numba.core.caching.UserProvidedCacheLocator]
+    monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", locators)
+    with pytest.warns(RuntimeWarning, match="doubled is compiled anew in every process: no folder .* NUMBA_CACHE_DIR"):
+        kernel = doubled()
+    assert hits(kernel) == 0
+
+
+def test_a_full_disk_stops_no_kernel(tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    kernel = doubled()
+    monkeypatch.setattr(kernel._cache._cache_file, "_open_for_write", full)
+    assert hits(kernel) == 0 and not [path for path in tmp_path.rglob("*") if path.is_file()]

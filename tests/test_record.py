@@ -178,12 +178,29 @@ def test_curves_end_at_the_last_finite_point(sweep: Results) -> None:
         assert len({(key, step) for key, _, step in child.metrics}) == len(child.metrics)
 
 
-@pytest.mark.parametrize(("last", "every"), [(10, 1), (1000, 10), (1010, 10), (10**5, 1), (10**6, 1000), (1007, 10)])
-def test_points_are_log_spaced(last: int, every: int) -> None:
-    records = np.union1d(np.arange(0, last, every), last)
+@pytest.mark.parametrize("records", [1, 2, 11, 99, 100, 101, 102, 150, 200, 201, 1000, 10**5 + 1, 10**7])
+def test_points_are_log_spaced(records: int) -> None:
+    """As many as are wanted, one by one at the beginning, then ever farther apart by one factor."""
     at = points(records)
-    assert at[0] == 0 and at[-1] == len(records) - 1 and (np.diff(at) > 0).all()
-    assert min(len(records), 50) <= len(at) <= 101
+    assert at[0] == 0 and at[-1] == records - 1 and (np.diff(at) > 0).all()
+    assert len(at) == min(records, 100)
+    gaps = np.diff(at)
+    assert (np.diff(gaps) >= -1).all()  # but for rounding
+    if records > 1000:
+        far = at[at > 200].astype(float)
+        assert np.ptp(np.log(far[1:] / far[:-1])) < 0.02
+
+
+def test_a_record_more_is_no_other_curve() -> None:
+    """The curves of 100 and of 101 records have 100 points in MLflow, and their logarithms 50."""
+    for records in (100, 101):
+        run = synthetic(product(lr=[1e-3, 1e-2]), steps=records - 1, records=records - 1)
+        assert len(run.steps) == records
+        child = next(iter(children(run, ["lr"], {})))
+        steps = {key: [step for name, _, step in child.metrics if name == key] for key in ("loss", "log10_loss")}
+        assert len(steps["loss"]) == 100 and len(steps["log10_loss"]) == 50
+        assert all(each[0] == 0 and each[-1] == records - 1 for each in steps.values())
+        assert set(steps["log10_loss"]) < set(steps["loss"])
 
 
 def test_selection() -> None:

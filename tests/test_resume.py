@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+import os
+import shutil
 import subprocess
 import sys
 from contextlib import ExitStack
@@ -154,11 +156,9 @@ def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
     (kept,) = journal.journals("sqlite:///mlflow.db")
     assert "did you mean" in type_(f"resume={kept.run_id[:-1]}x")[2]
     assert "goes alone" in type_("resume=last", "steps=3")[2]
-    with (kept.folder / "sweep.json").open("r+") as file:
-        about = json.load(file)
-        about["overrides"][-2] = "steps=61"
-        file.seek(0)
-        json.dump(about, file)
+    about = json.loads((kept.folder / "sweep.json").read_text())
+    about["overrides"][-2] = "steps=61"
+    (kept.folder / "sweep.json").write_text(json.dumps(about))
     assert "are other runs now than they were" in type_("resume=last")[2]
     hold = f"k = Journal(Path({str(kept.folder)!r})); k.lock(); print(flush=True); input()"
     code = f"from adamx.sweep.journal import *; {hold}"
@@ -168,6 +168,177 @@ def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
         assert kept.alive
         assert "no sweep was interrupted here" in type_(f"resume={kept.run_id}")[2]
         other.communicate(b"\n")
+
+
+# What lies around a sweep --------------------------------------------------------------------------------------------
+
+ONE = ("problem=beale", "optimizer.lr=log:1e-3:1:130", "steps=60", "record.figures=false")
+
+
+def runs_of(name):
+    """The runs of an experiment: the parents, and the children."""
+    client = MlflowClient(f"sqlite:///{Path('mlflow.db').resolve()}")
+    found = client.get_experiment_by_name(name)
+    runs = client.search_runs([found.experiment_id], max_results=1000) if found else []
+    below = [run for run in runs if "mlflow.parentRunId" in run.data.tags]
+    return [run for run in runs if run not in below], below
+
+
+def test_a_sweep_goes_on_in_its_store_and_experiment(type_, interrupted, here, monkeypatch):
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "first")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///mlflow.db")
+    interrupted(1)
+    assert type_(*ONE)[0] == 130
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "second")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{here}/other.db")
+    interrupted(10**9)
+    assert type_("resume=last")[0] == 0
+    parents, below = runs_of("first")
+    assert len(parents) == 1 and len(below) == 130
+    assert not any(map(len, runs_of("second"))) and not (here / "other.db").exists()
+
+
+def test_a_journal_keeps_no_password(here, monkeypatch):
+    secret = "postgresql://me:sesame@127.0.0.1:1/db"
+    kept = journal.begin(secret, "abc", [], [], [])
+    assert b"sesame" not in (kept.folder / "sweep.json").read_bytes()
+    kept.release(done=False)
+    kept = journal.Journal(kept.folder)
+    with pytest.raises(InputError, match=r"recorded at postgresql://me:\*\*\*@127.0.0.1:1/db: set MLFLOW_TRACKING_URI"):
+        kept.store
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", secret)
+    assert kept.store == secret
+
+
+def test_a_moved_and_a_copied_folder_are_refused_with_what_helps(type_, interrupted, here, monkeypatch):
+    (here / "old").mkdir()
+    monkeypatch.chdir(here / "old")
+    interrupted(1)
+    type_(*ONE)
+    (table,) = Path("mlruns").glob("*/*/artifacts/table.parquet")
+    before = table.read_bytes()
+    shutil.copytree(here / "old", here / "copy")
+    interrupted(10**9)
+    monkeypatch.chdir(here / "copy")
+    code, _, err = type_("resume=last")
+    assert code == 2 and "is a copy" in err and str(here / "old") in err
+    assert (here / "old" / table).read_bytes() == before
+    monkeypatch.chdir(here)
+    (here / "old").rename(here / "new")
+    monkeypatch.chdir(here / "new")
+    code, _, err = type_("resume=last")
+    assert code == 2 and f"move the folder back to {here}/old, or make a link: ln -s {here}/new {here}/old" in err
+    (here / "old").symlink_to(here / "new")
+    assert type_("resume=last")[0] == 0
+    assert len(pd.read_parquet(table)) == 130
+
+
+def test_a_users_file_is_what_it_was(type_, interrupted, here):
+    text = (Path(adamx.__file__).parent / "problems" / "beale.py").read_text()
+    (here / "mine.py").write_text(text)
+    interrupted(1)
+    assert type_("problem=./mine.py", *ONE[1:])[0] == 130
+    (here / "mine.py").write_text(text.replace("1.5", "2.5"))
+    interrupted(10**9)
+    assert type_("resume=last")[0] == 0
+    (table,) = Path("mlruns").glob("*/*/artifacts/table.parquet")
+    whole = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 1, 130)}, 60)
+    assert np.array_equal(pd.read_parquet(table)["final_loss"], whole.loss[-1])
+
+
+def test_a_resumed_parent_says_what_an_uninterrupted_one_says(type_, interrupted, here, monkeypatch):
+    """Its figures stand there once, and are those of all runs."""
+    two = ("problem=beale,rosenbrock", "optimizer.lr=log:1e-3:1:100", "steps=60", "record.figures=false")
+    interrupted(10**9)
+    assert type_(*two)[0] == 0
+    (whole,), _ = runs_of("adamx")
+    (here / "again").mkdir()
+    monkeypatch.chdir(here / "again")
+    interrupted(2)  # all of the first problem: its best has another name while it is alone
+    assert type_(*two)[0] == 130
+    (part,), below = runs_of("adamx")
+    assert "best" in part.data.tags and not part.data.metrics and len(below) == 100
+    interrupted(10**9)
+    assert type_("resume=last")[0] == 0
+    (run,), below = runs_of("adamx")
+    timed = {"seconds", "runs_per_second"}
+    assert run.data.metrics.keys() == whole.data.metrics.keys()
+    assert all(run.data.metrics[key] == value for key, value in whole.data.metrics.items() if key not in timed)
+    assert run.data.metrics["runs_per_second"] * run.data.metrics["seconds"] == pytest.approx(100)
+    own = {key for key in whole.data.tags if key.startswith("best") or key == "children"}
+    assert {key for key in run.data.tags if key.startswith("best") or key == "children"} == own
+    for key in own - {"best_run_id.beale", "best_run_id.rosenbrock"}:
+        assert run.data.tags[key] == whole.data.tags[key]
+    assert {run.data.tags[f"best_run_id.{name}"] for name in ("beale", "rosenbrock")} <= {r.info.run_id for r in below}
+    with sa.create_engine(f"sqlite:///{here}/again/mlflow.db").connect() as connection:
+        query = "SELECT key, count(*) FROM metrics WHERE run_uuid = :run GROUP BY key HAVING count(*) > 1"
+        assert connection.execute(sa.text(query), {"run": run.info.run_id}).fetchall() == []
+
+
+# Journals that are damaged --------------------------------------------------------------------------------------------
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[:-100])
+
+
+def emptied(path):
+    path.write_bytes(b"")
+
+
+def flipped(path):
+    content = bytearray(path.read_bytes())
+    content[len(content) // 3] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, emptied, flipped])
+def test_a_damaged_chunk_is_computed_again_and_said(damage, type_, interrupted, here, caplog):
+    interrupted(2)
+    assert type_(*ONE)[0] == 130
+    (kept,) = journal.journals(f"sqlite:///{here}/mlflow.db")
+    damage(min(kept.folder.glob("*.parquet")))
+    interrupted(10**9)
+    assert type_("resume=last")[0] == 0
+    assert len(caplog.messages) == 1 and "is damaged and is computed again: 0000-0000000000" in caplog.messages[0]
+    (run,), below = runs_of("adamx")
+    assert len(below) == run.data.metrics["runs"] == 130
+    computed = run.data.metrics["runs_per_second"] * run.data.metrics["seconds"]
+    assert computed == pytest.approx(64 + 2)
+
+
+def test_a_bad_journal_does_not_stand_before_a_good_one(type_, interrupted, here, caplog):
+    interrupted(1)
+    for number in range(5):
+        assert type_(*ONE, f"seed={number}")[0] == 130
+    newest, locked, deleted, gone, good = journal.journals(f"sqlite:///{here}/mlflow.db")
+    emptied(newest.folder / "sweep.json")
+    (locked.folder / "lock").unlink()
+    (locked.folder / "lock").mkdir()
+    client = MlflowClient(f"sqlite:///{here}/mlflow.db")
+    client.delete_run(deleted.run_id)
+    with sa.create_engine(f"sqlite:///{here}/mlflow.db").begin() as connection:
+        for table in ("latest_metrics", "metrics", "params", "tags", "runs"):
+            connection.execute(sa.text(f"DELETE FROM {table} WHERE run_uuid = '{gone.run_id}'"))
+    for kept, words in ((newest, "cannot be read"), (locked, "cannot be locked"), (deleted, "mlflow runs restore")):
+        code, _, err = type_(f"resume={kept.run_id}")
+        assert code == 2 and words in err and err.count("\n") == 1
+        assert client.get_run(kept.run_id).info.status == "KILLED"
+    interrupted(10**9)
+    assert type_("resume=last")[0] == 0
+    assert client.get_run(good.run_id).info.status == "FINISHED"
+    assert not good.folder.exists() and not gone.folder.exists() and deleted.folder.exists()
+    assert sum("it is passed over" in message for message in caplog.messages) == 4
+
+
+def test_what_was_never_begun_is_cleared(here):
+    left = journal.place(f"sqlite:///{here}/mlflow.db") / "left"
+    left.mkdir(parents=True)
+    journal.begin(f"sqlite:///{here}/mlflow.db", "a", [], [], []).release(done=False)
+    assert left.exists()  # perhaps its sweep is just beginning
+    os.utime(left, (0, 0))
+    journal.begin(f"sqlite:///{here}/mlflow.db", "b", [], [], []).release(done=False)
+    assert not left.exists() and sorted(path.name for path in left.parent.iterdir()) == ["a", "b"]
 
 
 def test_recorded_points_are_skipped(type_):

@@ -18,18 +18,23 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 import sqlalchemy as sa
 from mlflow.entities import Run
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from mlflow.tracking import MlflowClient
+from mlflow.tracking._tracking_service.utils import _tracking_store_registry as registry
 from serving import serving
 
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.record import parent as record
-from adamx.record import store, writer
+from adamx.record import readback, store, writer
+from adamx.record.address import hidden, shown
 from adamx.record.children import Child, children
+from adamx.report.__main__ import last
 
 OLD = Path(__file__).with_name("data") / "mlflow_3.13.db.gz"
 SWEPT = ["lr", "eps", "seed"]
@@ -266,7 +271,7 @@ def test_stores_that_cannot_be_used(
     fails_quickly(f"sqlite:///{here}/text.db", "not a database", capfd)
     fails_quickly("sqlite:////proc/nowhere/mlflow.db", "/proc/nowhere", capfd)
     fails_quickly(f"sqlite:///{here}/text.db/mlflow.db", "text.db", capfd)  # a file where a folder is needed
-    fails_quickly(f"sqlite:///{here}", "unable to open", capfd)
+    fails_quickly(f"sqlite:///{here}", "is not a file, and nothing is put in its place", capfd)
     fails_quickly("nosuch://place", "nosuch", capfd)
     monkeypatch.setattr(store, "PATIENCE", 1)
     with socket.socket() as closed:
@@ -304,8 +309,227 @@ def test_a_folder_of_another_machine(opened: store.Store, fresh: Path, here: Pat
         with pytest.raises(InputError, match=f"{name!r} keeps its artifacts in {place!r}, which .* here") as caught:
             store.open(opened.uri, name)
         assert "\n" not in str(caught.value) and not Path(place).exists()
-    opened.client.create_experiment("bucket", artifact_location="s3://bucket/7")
-    assert store.open(opened.uri, "bucket").experiment.artifact_location == "s3://bucket/7"
+
+
+CLIENTS = {"s3://bucket/7": "boto3", "gs://bucket/7": "google-cloud-storage", "sftp://me:sesame@host/7": "pysftp"}
+
+
+@pytest.mark.parametrize("place", CLIENTS)
+def test_artifacts_without_their_client_are_one_line_before_any_run(
+    place: str, opened: store.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened.client.create_experiment("bucket", artifact_location=place)
+    monkeypatch.setattr(store, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=f"which needs a client: pip install {CLIENTS[place]}") as caught:
+        store.open(opened.uri, "bucket")
+    assert "\n" not in str(caught.value) and "sesame" not in str(caught.value)
+    monkeypatch.setattr(store, "find_spec", lambda name: object())
+    bucket = store.open(opened.uri, "bucket")
+    assert bucket.experiment.artifact_location == place
+    opened.client.create_experiment("unknown", artifact_location="nosuch://bucket/7")
+    with pytest.raises(InputError, match="knows no nosuch://"):
+        store.open(opened.uri, "unknown")
+
+
+def test_a_parent_whose_artifacts_cannot_be_written_has_failed(
+    opened: store.Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denied(*_: object) -> None:
+        raise ValueError("credentials of s3://me:sesame@bucket/7\nare wrong")
+
+    opened.client.create_experiment("bucket", artifact_location="s3://me:sesame@bucket/7")
+    monkeypatch.setattr(store, "find_spec", lambda name: object())
+    bucket = store.open(opened.uri, "bucket")
+    monkeypatch.setattr(MlflowClient, "log_artifact", denied)
+    with pytest.raises(
+        InputError, match=r"cannot be written to 's3://me:\*\*\*@bucket/7': credentials of s3://me"
+    ) as caught:
+        record.start(bucket, "denied", {}, [])
+    assert "sesame" not in str(caught.value)
+    (run,) = bucket.client.search_runs([bucket.experiment.experiment_id])
+    assert run.info.status == "FAILED"
+
+
+# Where runs go --------------------------------------------------------------------------------------------------------
+
+
+def test_surroundings_choose_the_experiment(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = opened.client.create_experiment("mine")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", mine)
+    assert store.open().experiment.name == "mine"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "mine")
+    assert store.open().experiment.name == "mine"
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "other")
+    with pytest.raises(InputError, match=f"'other' is experiment .*, and MLFLOW_EXPERIMENT_ID is '{mine}'"):
+        store.open()
+    monkeypatch.delenv("MLFLOW_EXPERIMENT_NAME")
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", "4711")
+    with pytest.raises(InputError, match="MLFLOW_EXPERIMENT_ID '4711' is not in the MLflow store"):
+        store.open()
+    opened.client.delete_experiment(mine)
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_ID", mine)
+    with pytest.raises(InputError, match="'mine' is deleted"):
+        store.open()
+
+
+@pytest.fixture
+def fluent(here: Path, opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """MLflow as a person uses it from Python, with this store."""
+    import mlflow
+
+    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
+        monkeypatch.setenv(name, "")  # what MLflow sets is taken back
+    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
+    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
+    mlflow.set_tracking_uri(opened.uri)
+    yield mlflow
+    while mlflow.active_run():
+        mlflow.end_run()
+
+
+def test_set_experiment_and_an_active_run_are_honoured(
+    fluent: Any, sweep: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "from the shell")
+    fluent.set_experiment("from Python")
+    assert store.open().experiment.name == "from Python"
+    with fluent.start_run(run_name="study") as study:
+        opened = store.open()
+        parent = record.start(opened, "below", {}, [])
+        parent.write([sweep], SWEPT)
+        parent.finish()
+    assert store.open().within is None
+    run = opened.client.get_run(parent.run_id)
+    assert run.data.tags["mlflow.parentRunId"] == study.info.run_id
+    assert run.info.experiment_id == study.info.experiment_id
+    below = f"tags.mlflow.parentRunId = '{parent.run_id}'"
+    children = opened.client.search_runs([run.info.experiment_id], below)
+    assert len(children) == len(sweep)
+    assert len(readback.read(parent.run_id, opened).rows) == len(sweep)  # as of any other sweep
+    assert readback.read(children[0].info.run_id, opened).parent.info.run_id == parent.run_id
+    assert last(opened) == parent.run_id
+
+
+def test_the_run_of_mlflow_run_is_above(opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    project = opened.client.create_run(opened.client.create_experiment("project"))
+    monkeypatch.setenv("MLFLOW_RUN_ID", project.info.run_id)
+    found = store.open()
+    assert found.experiment.name == "project"
+    parent = record.start(found, "below", {}, [])
+    tags = found.client.get_run(parent.run_id).data.tags
+    assert tags["mlflow.parentRunId"] == project.info.run_id
+    assert store.open(experiment="test").within is None  # what is said goes before what surrounds
+    monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
+    with pytest.raises(InputError, match=r"run '0000.*' \(MLFLOW_RUN_ID, or active\) is not in the MLflow store"):
+        store.open()
+
+
+# Paths ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["100%", "a%20b", "what?", "#1", "a b", "it's", 'the "so"', "[red]", "é 🙂", "a:b@c"])
+def test_a_folder_of_any_name(name: str, here: Path, sweep: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    (here / name).mkdir()
+    monkeypatch.chdir(here / name)
+    registry._get_store_with_resolved_uri.cache_clear()  # a path with a % is a relative address, the same as before
+    SqlAlchemyStore._engine_map.clear()
+    opened = store.open()
+    parent = record.start(opened, "anywhere", {}, [])
+    parent.write([sweep], SWEPT)
+    parent.finish()
+    assert sorted(path.name for path in here.iterdir()) == [name]
+    assert {path.name for path in (here / name).iterdir()} == {"mlflow.db", "mlruns"}
+    assert len(list((here / name).glob(f"mlruns/*/{parent.run_id}/artifacts/table.parquet"))) == 1
+    np.testing.assert_array_equal(readback.results(parent.run_id)[0].loss, sweep.loss)
+    opened.backend.engine.dispose()
+    SqlAlchemyStore._engine_map.clear()
+    registry._get_store_with_resolved_uri.cache_clear()
+
+
+def test_a_folder_that_is_not_named_in_utf_8_is_one_line(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = Path(os.fsdecode(os.fsencode(here) + b"/\xff"))
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    with pytest.raises(InputError, match="is not named in UTF-8") as caught:
+        store.open()
+    assert str(caught.value).isprintable()
+    assert not list(folder.iterdir())
+
+
+def test_a_new_store_replaces_nothing(here: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    os.mkfifo(here / "pipe")
+    (here / "link.db").symlink_to(here / "pipe")
+    for name in ("pipe", "link.db"):
+        fails_quickly(f"sqlite:///{here}/{name}", "is not a file, and nothing is put in its place", capfd)
+    assert (here / "pipe").is_fifo() and sorted(os.listdir(here)) == ["link.db", "pipe"]
+    (here / "empty.db").touch()
+    assert store.open(f"sqlite:///{here}/empty.db").direct
+
+
+# Only read ------------------------------------------------------------------------------------------------------------
+
+
+def test_reading_writes_nothing(
+    opened: store.Store, sweep: Results, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    parent = record.start(opened, "kept", {}, [])
+    parent.write([sweep], SWEPT)
+    parent.finish()
+    opened.backend.engine.dispose()
+
+    def content() -> dict[str, tuple[bytes, int]]:
+        files = sorted(path for path in here.rglob("*") if path.is_file())
+        return {str(path): (path.read_bytes(), path.stat().st_mtime_ns) for path in files}
+
+    before = content()
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "absent")
+    found = readback.open()
+    assert found.experiment.name == "Default" and not found.direct
+    np.testing.assert_array_equal(readback.read(parent.run_id, found).results[0].loss, sweep.loss)
+    with pytest.raises(InputError, match="no sweep is recorded"):
+        last(found)
+    assert content() == before
+
+
+def test_reading_creates_nothing(here: Path) -> None:
+    with pytest.raises(InputError, match="no MLflow store"):
+        readback.open()
+    (here / "mlflow.db").touch()
+    with pytest.raises(InputError, match="has no tables yet"):
+        readback.open()
+    assert [path.name for path in here.iterdir()] == ["mlflow.db"] and not (here / "mlflow.db").stat().st_size
+
+
+def test_long_names_fit_every_store(database: str, sweep: Results, here: Path) -> None:
+    opened = store.open(database)
+    parent = record.start(opened, "adam on " + "x" * 400, {}, [])
+    long = dataclasses.replace(sweep, settings={"path": "/data/" + "x" * 400})
+    parent.write([long], ["path", "lr"])
+    below = f"tags.mlflow.parentRunId = '{parent.run_id}'"
+    found = opened.client.search_runs([opened.experiment.experiment_id], below)
+    assert len(found) == len(sweep) and {len(run.info.run_name) for run in found} == {250}
+    assert all(run.data.params["path"] == "/data/" + "x" * 400 for run in found)
+
+
+# Secrets --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "uri",
+    [
+        "http://me:sesame@127.0.0.1:1/mlflow", "http://me:se%73ame@127.0.0.1:1", "http://a:sesame@b@127.0.0.1:1",
+        "postgresql://me@127.0.0.1:1/db?password=sesame", "http://127.0.0.1:1/?token=sesame&x=1",
+    ],
+)  # fmt: skip
+def test_a_password_is_never_shown(uri: str, opened: store.Store) -> None:
+    assert "same" not in shown(uri) and "127.0.0.1:1" in shown(uri)
+    assert "same" not in hidden(f"{uri}/api: no entry for 'sesame' at {uri}", uri)
+    server = dataclasses.replace(opened, uri=uri, backend=None)
+    assert "same" not in server.view
+    with pytest.raises(InputError) as caught, server.explained():
+        raise OSError(f"cannot reach {uri}/api/2.0: wrong password")
+    assert "same" not in str(caught.value)
+    assert shown(opened.uri) == opened.uri
 
 
 # Stores that fail while they are written -----------------------------------------------------------------------------

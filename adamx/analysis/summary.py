@@ -17,6 +17,7 @@ from adamx.analysis.certainty import certainty
 from adamx.analysis.scales import short
 from adamx.analysis.slices import FAILING, settings, swept
 from adamx.engine.results import Results
+from adamx.inputs.errors import printable
 from adamx.regimes import REGIMES
 
 BEST = 5
@@ -52,7 +53,7 @@ def summary(results: Sequence[Results]) -> RenderableType:
     problems = dict.fromkeys(r.task for r in results)
     parts: list[RenderableType] = [_rows(results)]
     for name in problems:
-        parts += ["", Text(f"best on {name}", style="bold"), _best([r for r in results if r.task == name])]
+        parts += ["", Text(printable(f"best on {name}"), style="bold"), _best([r for r in results if r.task == name])]
     return Group(*parts)
 
 
@@ -118,7 +119,7 @@ def _one(results: Results) -> RenderableType:
     counts = {name: (results.regime == name).sum() for name in REGIMES}
     shown = [Text(f" {name} {count:,} ", style=_style(name)) for name, count in counts.items() if count]
     found = map(_finding, [*findings(results), *certainty(results)])
-    return Group(Text(results.title, style="bold"), Columns(shown), "", _best([results]), "", *found)
+    return Group(Text(printable(results.title), style="bold"), Columns(shown), "", _best([results]), "", *found)
 
 
 def _finding(line: str) -> Text:

@@ -18,11 +18,11 @@ class InputError(ValueError):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(one_line(message))
+        super().__init__(printable(message))
 
 
-def one_line(text: str) -> str:
-    """A text with what would break the line, or command the terminal, escaped."""
+def printable(text: str) -> str:
+    """A text from a file or a store as it may stand on a terminal: what would break its line or command it, escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 

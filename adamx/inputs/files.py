@@ -9,7 +9,7 @@ import linecache
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -20,6 +20,7 @@ from adamx.inputs.errors import InputError, raised, unknown
 
 USER = "_adamx_user_"  # begins the names of modules that are a user's files
 _typed: list[str] = []  # within `only_typed`, the innermost last
+_kept: dict[str, bytes] = {}  # within `as_they_were`
 
 
 class Source(NamedTuple):
@@ -76,10 +77,11 @@ def is_user(function: object) -> bool:
 
 def _load_file(name: str, kind: str) -> ModuleType:
     path = file(name)
-    if path is None:
+    if path is None and name not in _kept:
         raise InputError(f"{kind} file {name!r} does not exist")
+    path = path or Path(name)
     try:
-        content = path.read_bytes()
+        content = _kept[name] if name in _kept else path.read_bytes()
     except OSError as error:
         raise InputError(f"{kind} file {str(path)!r} cannot be read: {error.strerror or error}") from error
     if _typed and not _stands_in(_typed[-1], name) and not known(content):
@@ -112,6 +114,16 @@ def _execute(path: Path, content: bytes) -> ModuleType:
         del sys.modules[name]
         raise
     return module
+
+
+@contextmanager
+def as_they_were(files: Mapping[str, bytes]) -> Iterator[None]:
+    """Within it these contents stand for the user's files of these names, whatever lies there now."""
+    _kept.update(files)
+    try:
+        yield
+    finally:
+        _kept.clear()
 
 
 @contextmanager

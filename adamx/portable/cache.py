@@ -1,9 +1,15 @@
-"""Cache: compiled kernels on the disk, each under the content of everything that it reads."""
+"""Cache: compiled kernels on the disk, each under the content of everything that it reads.
+
+A file of the cache has a digest at its end, which Numba does not look at: what is damaged is compiled again.
+"""
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +17,8 @@ from numba.core.caching import FunctionCache
 
 from adamx.portable import F
 from adamx.portable.content import UnreadableError, digest
+
+DIGEST = 16  # bytes
 
 
 def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, disk: Any = FunctionCache) -> F:
@@ -29,9 +37,52 @@ def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, di
         return decorate(kernel)
     kernel.__name__ = kernel.__qualname__ = f"{name}_{key}"
     dispatcher = decorate(kernel)
-    dispatcher._cache = disk(kernel)
-    dispatcher._cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), key)
+    try:
+        cache = disk(kernel)
+    except RuntimeError:  # what Numba raises
+        words = "no folder for compiled kernels can be written; set NUMBA_CACHE_DIR to one of your own"
+        warnings.warn(f"{name} is compiled anew in every process: {words}", RuntimeWarning, stacklevel=2)
+        return dispatcher
+    cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), key)
+    _whole(cache)
+    dispatcher._cache = cache
     return dispatcher
+
+
+def _whole(cache: Any) -> None:
+    """Let a cache give what is whole, and keep what can be kept."""
+    file, load, save = cache._cache_file, cache.load_overload, cache.save_overload
+
+    def load_overload(signature: Any, context: Any) -> Any:
+        try:
+            return load(signature, context)
+        except Exception:  # what unpickling a damaged file raises
+            with suppress(OSError):
+                cache.flush()
+            return None
+
+    def save_overload(signature: Any, compiled: Any) -> None:
+        with suppress(OSError):  # a full disk: the kernel runs all the same
+            save(signature, compiled)
+
+    def load_data(name: str) -> Any:
+        content = Path(file._data_path(name)).read_bytes()
+        data, digest = content[:-DIGEST], content[-DIGEST:]
+        if _digest(data) != digest:
+            raise ValueError(f"{name} is damaged")
+        return pickle.loads(data)
+
+    def save_data(name: str, compiled: Any) -> None:
+        data = file._dump(compiled)
+        with file._open_for_write(file._data_path(name)) as out:
+            out.write(data + _digest(data))
+
+    cache.load_overload, cache.save_overload = load_overload, save_overload
+    file._load_data, file._save_data = load_data, save_data
+
+
+def _digest(data: bytes) -> bytes:
+    return blake2b(data, digest_size=DIGEST).digest()
 
 
 def on_disk(dispatcher: Any) -> bool:

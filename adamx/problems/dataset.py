@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from adamx.inputs.datasets import Data, read
-from adamx.inputs.errors import InputError, one_line, unknown
+from adamx.inputs.errors import InputError, printable, unknown
 from adamx.inputs.tables import reading, several
 from adamx.problems import LOSSES, Task
 from adamx.problems._data import task
@@ -92,7 +92,7 @@ def _about(path: str, data: Data, made: Task, classes: int) -> str:
         f"{_count(len(made.val_y), 'row')} held out" + (f" ({data.source})" if data.held else ""),
     ]
     dropped = f"; dropped: {', '.join(data.dropped)}" if data.dropped else ""
-    return one_line(f"{path}: {', '.join(parts)}{dropped}")
+    return printable(f"{path}: {', '.join(parts)}{dropped}")
 
 
 def _count(number: int, what: str, plural: str = "s") -> str:

@@ -25,8 +25,9 @@ from adamx.record import identity
 
 MODES = ("auto", "all", "top", "parent")
 POINTS = 100  # of a child's curve; log-spaced, so that early steps are seen as well as late ones
-LOG_POINTS = 50  # of its logarithm, which is for charts alone; fewer than twice as many
+LOG_POINTS = 50  # of its logarithm, which is for charts alone
 WIDE = 100.0  # largest over smallest
+LONGEST_NAME = 250  # characters
 
 
 class Child(NamedTuple):
@@ -103,12 +104,20 @@ def _spread(runs: np.ndarray, regimes: np.ndarray, count: int) -> Iterator[np.nd
         yield group[np.linspace(0, len(group) - 1, share).round().astype(int)]
 
 
-def points(records: np.ndarray, count: int = POINTS) -> np.ndarray:
-    """Positions of up to `count` records, log-spaced in their step, with the first and the last."""
-    if len(records) <= count:
-        return np.arange(len(records))
-    wanted = np.geomspace(records[1], records[-1], count - 1)
-    return np.unique([0, *np.searchsorted(records, wanted * (1 - 1e-12)), len(records) - 1])
+def points(records: int, count: int = POINTS) -> np.ndarray:
+    """Positions of `count` of a curve's records, with the first and the last; of all where they are no more.
+
+    They are spaced evenly on a logarithmic axis from the second record on, as far as there are so many: early records
+    are taken one by one.
+    """
+    if records <= count:
+        return np.arange(records)
+    at, last = [0, 1], records - 1
+    while len(at) < count:
+        left = count - len(at)
+        wanted = round(at[-1] * (last / at[-1]) ** (1 / left))
+        at.append(min(max(wanted, at[-1] + 1), last - left + 1))
+    return np.array(at)
 
 
 def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) -> Iterator[Child]:
@@ -122,9 +131,9 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
     numbers = table.astype(float).replace([np.inf, -np.inf], np.nan)
     figures = [(str(name), numbers[name].tolist()) for name in numbers]
     regimes = r.regime.tolist()
-    at = points(r.steps)
+    at = points(len(r.steps))
     curves = [(name, _Curve(r.steps, curve, at)) for name, curve in {"loss": r.loss, **r.curves}.items()]
-    few = np.union1d(at[:: max(len(at) // LOG_POINTS, 1)], at[-1:])
+    few = at[np.linspace(0, len(at) - 1, min(len(at), LOG_POINTS)).round().astype(int)]
     curves += [(name, _Curve(r.steps, log, few)) for name, log in logs.items() if log.ndim == 2]
     marks, points_ = digests(r), identity.of_results(r)
     bare = ("optimizer", "problem", "dtype")
@@ -137,7 +146,7 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
             metrics += [(key, value, step) for step, value in curve.points(i)]
         params = {**words, **{k: text(v) for k, v in own.items()}}
         own_tags = {**tags, "regime": regimes[i], "curve_digest": marks[i], "point": points_[i]}
-        yield Child(" ".join(name) or r.optimizer, params, own_tags, metrics)
+        yield Child(cut(" ".join(name) or r.optimizer), params, own_tags, metrics)
 
 
 def logarithms(results: Results, swept: Sequence[str]) -> dict[str, np.ndarray]:
@@ -185,6 +194,11 @@ def digests(results: Results) -> list[str]:
         block[np.isnan(block)] = np.nan
         found += identity.digests(f"{results.loss.dtype} {results.steps.tolist()}", block)
     return found
+
+
+def cut(name: str) -> str:
+    """A run's name, no longer than a store takes; SQLite alone takes any."""
+    return name if len(name) <= LONGEST_NAME else f"{name[: LONGEST_NAME - 1]}…"
 
 
 def text(value: object) -> str:

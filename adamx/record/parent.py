@@ -26,23 +26,24 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from mlflow.entities import Metric, Param, RunTag
+from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from adamx.engine.results import Results
-from adamx.inputs.errors import InputError
-from adamx.record import page, tables
-from adamx.record.children import MODES, Selection, children, select, text
+from adamx.inputs.errors import InputError, first_line
+from adamx.record import interrupt, page, tables
+from adamx.record.address import hidden, shown
+from adamx.record.children import MODES, Selection, children, cut, select, text
 from adamx.record.provenance import versions
-from adamx.record.store import Store, open
+from adamx.record.store import NoRunError, Store, open
 from adamx.record.writer import Progress, environment
 from adamx.regimes import REGIMES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-__all__ = ["MODES", "Selection", "Store", "Sweep", "open", "resume", "select", "start"]
+__all__ = ["MODES", "NoRunError", "Selection", "Store", "Sweep", "open", "resume", "select", "start"]
 
 NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or an experiment
 ABOUT = """\
@@ -90,20 +91,26 @@ def start(
         PROCESS: _process(),
         **versions(),
         **({"data": data} if data else {}),
+        **({MLFLOW_PARENT_RUN_ID: store.within} if store.within else {}),
     }
     with store.explained():
         client = store.client
         if NOTE not in store.experiment.tags:
             client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
         run = client.create_run(
-            store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, name
+            store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, cut(name)
         )
         run_id = run.info.run_id
-        client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
-        client.log_text(run_id, yaml.safe_dump(dict(config), sort_keys=False), "config.yaml")
         sweep = Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
-        for path, source in (sources or {}).items():
-            sweep._artifact(path, source)
+        try:
+            client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
+            sweep._artifact("config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
+            for path, source in (sources or {}).items():
+                sweep._artifact(path, source)
+        except BaseException:
+            with suppress(Exception):
+                sweep.finish("FAILED")  # nobody will
+            raise
     return sweep
 
 
@@ -112,8 +119,6 @@ def points(store: Store) -> set[str]:
     found: set[str] = set()
     sweeps = store.client.search_runs([store.experiment.experiment_id], "tags.command LIKE 'python%'")
     for run in sweeps:
-        if MLFLOW_PARENT_RUN_ID in run.data.tags:
-            continue
         with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, KeyError):
             table = store.client.download_artifacts(run.info.run_id, "table.parquet", folder)
             found.update(pq.read_table(table, columns=["point"])["point"].to_pylist())
@@ -148,21 +153,39 @@ def _note(name: str, command: str, about: str = "") -> str:
     return f"{about}\n\nReproduce with\n\n    {command}\n"
 
 
-def resume(store: Store, run_id: str) -> Sweep:
-    """Take up the parent run of a sweep that was interrupted; what was written of its children is taken back.
+def check(store: Store, run_id: str) -> Run:
+    """The parent run of a sweep that may be resumed.
 
     Raises:
-        InputError: the run is not in the store.
+        InputError: the run is not in the store, or was deleted.
     """
     try:
         run = store.client.get_run(run_id)
     except MlflowException as error:
         raise InputError(f"sweep {run_id} cannot be resumed: {error.message}") from None
-    store.client.update_run(run_id, "RUNNING")
-    store.client.set_tag(run_id, PROCESS, _process())
-    store.remove_children(run_id)
+    if run.info.lifecycle_stage != LifecycleStage.ACTIVE:
+        raise InputError(f"sweep {run_id} was deleted in MLflow: `mlflow runs restore --run-id {run_id}` restores it")
+    return run
+
+
+def resume(store: Store, run_id: str) -> Sweep:
+    """Take up the parent run of a sweep that was interrupted; what was written of its children and of its best run is
+    taken back.
+
+    Raises:
+        InputError: the run is not in the store, or was deleted.
+    """
+    run = check(store, run_id)
+    with store.explained():
+        store.client.update_run(run_id, "RUNNING")
+        store.client.set_tag(run_id, PROCESS, _process())
+        for tag in run.data.tags:
+            if tag.partition(".")[0] in ("best", "best_run_id", "children"):
+                store.client.delete_tag(run_id, tag)
+        store.remove_children(run_id)
     common = {**context.resolve_tags(), MLFLOW_PARENT_RUN_ID: run_id}
-    return Sweep(store, run_id, run.info.start_time, common, _note(run.info.run_name, run.data.tags["command"]))
+    note = _note(run.info.run_name, run.data.tags["command"])
+    return Sweep(store, run_id, run.info.start_time, common, note, dict(run.data.metrics))
 
 
 @dataclass(frozen=True)
@@ -174,6 +197,7 @@ class Sweep:
     started: int  # milliseconds since 1970
     tags: dict[str, str] = field(repr=False)  # of every child
     note: str = field(repr=False)
+    logged: dict[str, float] = field(default_factory=dict, repr=False)  # metrics of the parent
 
     def write(
         self,
@@ -182,18 +206,31 @@ class Sweep:
         mode: str = "auto",
         limit: int | None = None,
         progress: Progress | None = None,
+        whole: bool = True,
     ) -> str:
         """Write all runs of the sweep: the children, then the table, the curves and the parent's summary.
 
-        An interrupt loses children, never the table and the curves.
+        Ctrl-C loses children, never the table and the curves; the second one leaves at once.
 
         Args:
             results: one for each optimizer, problem and dtype. swept: the names that differ between runs; they make
                 the children's names. mode, limit: see `select`. progress: called with (written, total) children.
+            whole: whether these are all that the sweep will have; the parent has its metrics then, and not before.
         Returns:
             A sentence that says which runs are children.
         """
-        keep, sentence = select(results, mode, limit)
+        with interrupt.held():
+            return self._write(results, swept, select(results, mode, limit), progress, whole)
+
+    def _write(
+        self,
+        results: Sequence[Results],
+        swept: Sequence[str],
+        chosen: Selection,
+        progress: Progress | None,
+        whole: bool,
+    ) -> str:
+        keep, sentence = chosen
         kept = [r if len(runs) == len(r) else r.take(runs) for r, runs in zip(results, keep, strict=True)]
         total, done, first, end = sum(map(len, keep)), 0, 0, _now()
         run_ids = [np.full(len(r), None, dtype=object) for r in results]
@@ -205,10 +242,10 @@ class Sweep:
                 done, first = done + len(runs), first + len(ids)
             self.store.analyze()
         except KeyboardInterrupt:
-            self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children")
+            self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children", False)
             raise
         with self.store.explained():
-            self._summary(results, run_ids, sentence, self._view([r for r in kept if len(r)], swept))
+            self._summary(results, run_ids, sentence, whole, self._view([r for r in kept if len(r)], swept))
         return sentence
 
     def finish(
@@ -252,7 +289,7 @@ class Sweep:
         return f"[Compare its runs]({page.address(experiment, self.run_id)}) in charts. "
 
     def _summary(
-        self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, link: str = ""
+        self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, whole: bool, link: str = ""
     ) -> None:
         settings, figures = tables.halves(results, run_ids)
         self._artifact("table.parquet", tables.parquet(tables.table(settings, figures, results)))
@@ -273,10 +310,15 @@ class Sweep:
                 tags[f"best_run_id{of}"] = settings["run_id"][best]
         counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES if metrics[f"runs_{name}"])
         said = [f"- {k}: {v}" for k, v in tags.items()]
-        self._log(metrics, {**tags, NOTE: "\n".join([link + self.note, f"{len(table):,} runs: {counts}.", "", *said])})
+        self._log(
+            metrics if whole else {},
+            {**tags, NOTE: "\n".join([link + self.note, f"{len(table):,} runs: {counts}.", "", *said])},
+        )
 
     def _log(self, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:
-        finite = [Metric(k, float(v), _now(), 0) for k, v in metrics.items() if np.isfinite(v)]
+        new = {k: float(v) for k, v in metrics.items() if np.isfinite(v) and self.logged.get(k) != v}
+        finite = [Metric(k, v, _now(), 0) for k, v in new.items()]
+        self.logged.update(new)
         self.store.client.log_batch(
             self.run_id, finite, tags=[RunTag(k, v[:LONGEST_TAG]) for k, v in (tags or {}).items()]
         )
@@ -285,7 +327,15 @@ class Sweep:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, Path(name).name)
             path.write_bytes(content)
-            self.store.client.log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
+            try:
+                self.store.client.log_artifact(self.run_id, str(path), str(Path(name).parent) if "/" in name else None)
+            except (MlflowException, OSError):
+                raise
+            except Exception as error:  # a client of artifacts raises what it likes
+                where = self.store.experiment.artifact_location
+                raise InputError(
+                    f"artifacts cannot be written to {shown(where)!r}: {hidden(first_line(error), where)}"
+                ) from error
 
 
 def _offset(progress: Progress, before: int, total: int, written: int, _: int) -> None:

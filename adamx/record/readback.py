@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import atexit
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,7 +27,8 @@ from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.inputs.files import known
 from adamx.record import store
-from adamx.record.store import Store
+from adamx.record.address import address, database
+from adamx.record.store import Store, is_sweep
 from adamx.record.tables import LAUNCHES
 from adamx.regimes import Criteria, Figures, Marks
 
@@ -105,15 +105,15 @@ class Recorded:
 
 
 def open() -> Store:
-    """The store that MLFLOW_TRACKING_URI names, else ./mlflow.db; unlike `store.open` it does not create the file.
+    """The store that MLFLOW_TRACKING_URI names, else ./mlflow.db, to be read: nothing is created or written.
 
     Raises:
         InputError: there is none, or it cannot be used.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    if uri.startswith("sqlite:///") and not Path(uri.removeprefix("sqlite:///")).is_file():
+    uri = address()
+    if (file := database(uri)) and not file.exists():
         raise InputError(f"no MLflow store {uri}: go to the folder of the sweep, or set MLFLOW_TRACKING_URI")
-    return store.open()
+    return store.open(uri, write=False)
 
 
 def results(run_id: str, store: Store | None = None) -> list[Results]:
@@ -121,16 +121,17 @@ def results(run_id: str, store: Store | None = None) -> list[Results]:
     return read(run_id, store).results
 
 
-def read(address: str, store: Store | None = None) -> Recorded:
-    """The recorded run, or all runs of the recorded sweep, at an address (see `ADDRESS`).
+def read(typed: str, store: Store | None = None) -> Recorded:
+    """The recorded run, or all runs of the recorded sweep, at what was typed (see `ADDRESS`).
 
     Raises:
         InputError: no such run, or one that was not recorded to its end by adamx.
     """
     store = store or open()
-    run_id, _, row = address.partition(":")
+    run_id, _, row = typed.partition(":")
     run = _run(store, run_id)
-    parent = _run(store, run.data.tags[MLFLOW_PARENT_RUN_ID]) if MLFLOW_PARENT_RUN_ID in run.data.tags else run
+    above = None if is_sweep(run) else run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+    parent = _run(store, above) if above else run
     parent_id = parent.info.run_id
     table = pq.read_table(_file(store, parent_id, "table.parquet"))
     try:

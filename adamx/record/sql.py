@@ -11,7 +11,7 @@ import shlex
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from mlflow.store.db import utils
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from adamx.inputs.errors import InputError
+from adamx.record import interrupt
+from adamx.record.address import database, shown
 
 WAIT = 300  # seconds for others to finish writing; MLflow waits 20, and a large sweep writes for longer
 QUIET = 10  # seconds of them without a word
@@ -30,10 +32,12 @@ KEY = 0xADA3  # of PostgreSQL's lock
 
 
 @contextmanager
-def ready(uri: str) -> Iterator[None]:
+def ready(uri: str, create: bool = True) -> Iterator[None]:
     """Create the database where there is none, and keep other sweeps from opening it until the end of the block:
     two that migrate one fresh database break it.
 
+    Args:
+        create: if not, one that does not exist is an error, and nothing is locked.
     Raises:
         InputError: its schema is not of this MLflow. Else what its driver raises, at once (MLflow retries for minutes).
     """
@@ -42,27 +46,24 @@ def ready(uri: str) -> Iterator[None]:
         stack.callback(engine.dispose)
         if engine.dialect.name == "sqlite":
             _patient(engine)
-            path = Path(engine.url.database or "").resolve()
-            path.parent.mkdir(parents=True, exist_ok=True)
-            stack.enter_context(_lock(path.parent))
-            named = engine.url.database and not engine.url.database.startswith((":", "file:"))
-            if named and not (path.exists() and path.stat().st_size):
-                _create(engine.url, path)
+            path = database(uri)
+            if path and create:
+                path = path.resolve()
+                path.parent.mkdir(parents=True, exist_ok=True)
+                stack.enter_context(_lock(path.parent))
+                if not path.exists() or (path.is_file() and not path.stat().st_size):
+                    _create(engine.url, path)
+            if path and not path.is_file():
+                raise InputError(f"MLflow store {uri!r}: {str(path)!r} is not a file, and nothing is put in its place")
         connection = stack.enter_context(engine.connect())
-        if engine.dialect.name == "postgresql":
+        if not create and not sa.inspect(connection).has_table("alembic_version"):
+            raise InputError(f"MLflow store {shown(uri)!r} has no tables yet")
+        if engine.dialect.name == "postgresql" and create:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{WAIT}s'"))
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({KEY})"))
         _check_schema(connection, shown(uri))
         _patient(SqlAlchemyStore._get_or_create_engine(uri))
         yield
-
-
-def shown(uri: str) -> str:
-    """The address without its password."""
-    try:
-        return sa.make_url(uri).render_as_string(hide_password=True)
-    except sa.exc.ArgumentError:  # not a URL with a scheme, such as a path or "databricks"
-        return uri
 
 
 def _create(url: sa.URL, path: Path) -> None:
@@ -117,14 +118,30 @@ def _patient(engine: sa.Engine) -> None:
 
 
 def _execute(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
-    _insist(lambda: cursor.execute(statement, parameters), _busy)
+    with _ended(cursor):
+        _insist(lambda: cursor.execute(statement, parameters), _busy)
     return True  # done, in place of SQLAlchemy
 
 
 def _executemany(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
     # A transaction that has begun to write is never busy again: a failure is of its first row, and nothing is written.
-    _insist(lambda: cursor.executemany(statement, parameters), _busy)
+    with _ended(cursor):
+        _insist(lambda: cursor.executemany(statement, parameters), _busy)
     return True
+
+
+@contextmanager
+def _ended(cursor: sqlite3.Cursor) -> Iterator[None]:
+    """End the transaction that an interrupt strikes: SQLAlchemy closes its connection, which keeps the lock as long as
+    the cursor lives, and it lives in the traceback."""
+    try:
+        yield
+    except Exception:
+        raise
+    except BaseException:
+        with suppress(sqlite3.Error):
+            cursor.connection.rollback()
+        raise
 
 
 def _busy(error: Exception) -> bool:
@@ -147,4 +164,5 @@ def _insist(call: Callable[[], object], busy: Callable[[Exception], bool]) -> No
         if waited > QUIET and not told:
             told = True
             logging.getLogger(__name__).warning("waiting for another process to finish its write to the MLflow store")
+        interrupt.check()
         time.sleep(0.05)

@@ -8,24 +8,41 @@ import shlex
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlsplit
 
+import mlflow
 import sqlalchemy as sa
-from mlflow.entities import Experiment, LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage, Run
 from mlflow.exceptions import MlflowException
+from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-from mlflow.tracking import MlflowClient
+from mlflow.tracking import MlflowClient, fluent
 from mlflow.utils.file_utils import get_local_path_or_none
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from adamx.inputs.errors import InputError, first_line
 from adamx.record import sql, writer
+from adamx.record.address import address, database, hidden, shown
 from adamx.record.children import Child
 
 PATIENCE = 5  # seconds for a tracking server's first answer
+DEFAULT = "adamx"  # the experiment
+CLIENTS = {  # of artifacts, which MLflow imports when it writes the first one: the module, and what brings it
+    **dict.fromkeys(("s3", "r2", "b2"), ("boto3", "boto3")),
+    "gs": ("google.cloud.storage", "google-cloud-storage"),
+    "wasbs": ("azure.storage.blob", "azure-storage-blob azure-identity"),
+    "abfss": ("azure.storage.filedatalake", "azure-storage-file-datalake azure-identity"),
+    "sftp": ("pysftp", "pysftp"),
+}
 RETRIES = "5"  # of a request while runs are written: a minute
+
+
+class NoRunError(InputError):
+    """A run that is not in the store."""
 
 
 @dataclass(frozen=True)
@@ -37,15 +54,17 @@ class Store:
     experiment: Experiment
     backend: Any  # MLflow's tracking store behind the client
     direct: bool  # whether runs may be written without the client
+    within: str | None = None  # the run below which sweeps are nested
 
     @property
     def view(self) -> str:
         """How to look at the runs: a command, or the address of the tracking server."""
         if not isinstance(self.backend, SqlAlchemyStore):
             runs = f"#/experiments/{self.experiment.experiment_id}/runs?workflowType=machine_learning"
-            return f"{self.uri.rstrip('/')}/{runs}"
-        here = Path(sa.make_url(self.uri).database or "").resolve() == Path("mlflow.db").resolve()
-        return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(sql.shown(self.uri))}"
+            return f"{shown(self.uri).rstrip('/')}/{runs}"
+        file = database(self.uri)
+        here = file and file.resolve() == Path("mlflow.db").resolve()
+        return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(shown(self.uri))}"
 
     def write(
         self,
@@ -98,56 +117,112 @@ class Store:
         except (InputError, BrokenPipeError):  # a closed terminal is none of the store's errors
             raise
         except (MlflowException, sa.exc.SQLAlchemyError, OSError) as error:
-            raise _explain(f"MLflow store {sql.shown(self.uri)!r} was lost", error) from error
+            raise _explain("was lost", self.uri, error) from error
 
 
-def address() -> str:
-    """Where runs are recorded: MLFLOW_TRACKING_URI, else mlflow.db in the working directory."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{Path('mlflow.db').resolve()}"
-
-
-def open(uri: str | None = None, experiment: str | None = None) -> Store:
+def open(uri: str | None = None, experiment: str | None = None, run_id: str | None = None, write: bool = True) -> Store:
     """Open a store and its experiment, both created where they do not exist yet.
 
     Args:
         uri: default MLFLOW_TRACKING_URI, else mlflow.db in the working directory with artifacts in ./mlruns, which
             is where a bare `mlflow ui` looks.
-        experiment: default MLFLOW_EXPERIMENT_NAME, else "adamx".
+        experiment: its name. Default: the one of the active run, of `mlflow.set_experiment`, of
+            MLFLOW_EXPERIMENT_NAME or MLFLOW_EXPERIMENT_ID, else "adamx".
+        run_id: a run whose experiment it is, instead.
+        write: whether anything will be written. If not, nothing is created either, and MLflow's Default stands for an
+            experiment that does not exist.
     Raises:
         InputError: unreachable, not writable, of another MLflow, an experiment that is deleted or whose artifacts
             are out of reach: within seconds, unless another sweep is writing (`sql.WAIT`).
     """
+    within = _within() if uri is None and not (experiment or run_id) and write else None
     uri = uri or address()
-    name = experiment or os.environ.get("MLFLOW_EXPERIMENT_NAME") or "adamx"
     quick = writer.environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0", MLFLOW_HTTP_REQUEST_TIMEOUT=str(PATIENCE))
     try:
-        with quick, _quiet(), _ready(uri):
+        with quick, _quiet(), _ready(uri, write):
             client = MlflowClient(uri)
             backend = client._tracking_client.store
-            found = _experiment(client, name)
-            _check_artifacts(found)
-            direct = writer.known(backend)
-            if isinstance(backend, SqlAlchemyStore):
-                _check_writable(backend.engine)
+            found = _chosen(client, experiment, run_id or within, write)
+            direct = write and writer.known(backend)
+            if write:
+                _check_artifacts(found)
+                if isinstance(backend, SqlAlchemyStore):
+                    _check_writable(backend.engine)
     except InputError:
         raise
     except Exception as error:  # drivers, plugins, alembic and servers raise what they like
-        raise _explain(f"MLflow store {sql.shown(uri)!r} cannot be used", error) from error
-    return Store(uri, client, found, backend, direct)
+        raise _explain("cannot be used", uri, error) from error
+    return Store(uri, client, found, backend, direct, within)
+
+
+def is_sweep(run: Run) -> bool:
+    """Whether a run is the parent run of a sweep; it may be nested itself."""
+    return "command" in run.data.tags
+
+
+def _within() -> str | None:
+    """The run below which sweeps are nested: the active one, or MLFLOW_RUN_ID, which `mlflow run` sets."""
+    active = mlflow.active_run()
+    return active.info.run_id if active else os.environ.get("MLFLOW_RUN_ID") or None
+
+
+def _chosen(client: MlflowClient, name: str | None, run_id: str | None, create: bool) -> Experiment:
+    """The experiment that runs go to: see `open`."""
+    own = os.environ.get("MLFLOW_EXPERIMENT_NAME") or None
+    own_id = getattr(fluent, "_active_experiment_id", None)  # of mlflow.set_experiment, which has no other way out
+    if own_id:
+        own = None
+    else:
+        own_id = os.environ.get("MLFLOW_EXPERIMENT_ID") or None
+    try:
+        if name is None and run_id:
+            return _active(client.get_experiment(client.get_run(run_id).info.experiment_id))
+        named = None if name or own else own_id
+        if named:
+            return _active(client.get_experiment(named))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        if run_id:
+            raise NoRunError(f"run {run_id!r} (MLFLOW_RUN_ID, or active) is not in the MLflow store") from None
+        raise InputError(f"MLFLOW_EXPERIMENT_ID {own_id!r} is not in the MLflow store: set another") from None
+    if not create:
+        return client.get_experiment_by_name(name or own or DEFAULT) or client.get_experiment("0")
+    found = _active(_experiment(client, name or own or DEFAULT))
+    if name is None and own and own_id not in (None, found.experiment_id):
+        raise InputError(
+            f"MLFLOW_EXPERIMENT_NAME {own!r} is experiment {found.experiment_id}, and MLFLOW_EXPERIMENT_ID is "
+            f"{own_id!r}: unset one of them"
+        )
+    return found
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:
+    """The experiment of a name, created where there is none."""
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
-            return client.get_experiment(client.create_experiment(name))
+            return client.get_experiment(client.create_experiment(name, _artifacts(client, name)))
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise
         return _experiment(client, name)  # another process was faster
+    return found
+
+
+def _artifacts(client: MlflowClient, name: str) -> str | None:
+    """Where a new experiment keeps its artifacts: MLflow's own choice, unless that is a path which MLflow would take
+    apart at a %, ? or #."""
+    root = getattr(client._tracking_client.store, "artifact_root_uri", None)
+    if root is None or urlsplit(root).scheme or not set(root) & set("%?#"):
+        return None
+    return f"{Path(root).as_uri()}/{quote(name, safe='')}"
+
+
+def _active(found: Experiment) -> Experiment:
     if found.lifecycle_stage != LifecycleStage.ACTIVE:
         raise InputError(
-            f"MLflow experiment {name!r} is deleted: restore it with `mlflow experiments restore "
+            f"MLflow experiment {found.name!r} is deleted: restore it with `mlflow experiments restore "
             f"--experiment-id {found.experiment_id}`, or set MLFLOW_EXPERIMENT_NAME to another name"
         )
     return found
@@ -157,6 +232,7 @@ def _check_artifacts(experiment: Experiment) -> None:
     """Raise InputError for artifacts in a folder that is another machine's, or gone, or not to be written."""
     local = get_local_path_or_none(experiment.artifact_location)
     if local is None:
+        _check_client(experiment)
         return
     folder = Path(local)
     # what is not there yet is made, but not the folder that mlruns/1 was to lie in
@@ -170,6 +246,22 @@ def _check_artifacts(experiment: Experiment) -> None:
     )
 
 
+def _check_client(experiment: Experiment) -> None:
+    """Raise InputError for artifacts at an address that nothing here can write to."""
+    uri = experiment.artifact_location
+    scheme = urlsplit(uri).scheme
+    what = f"MLflow experiment {experiment.name!r} keeps its artifacts in {shown(uri)!r}"
+    if scheme not in get_registered_artifact_repositories():
+        raise InputError(f"{what}, and this MLflow knows no {scheme}://")
+    module, package = CLIENTS.get(scheme, ("mlflow", "mlflow"))
+    try:
+        there = find_spec(module)
+    except ModuleNotFoundError:  # a package that it would be in
+        there = None
+    if there is None:
+        raise InputError(f"{what}, which needs a client: pip install {package}")
+
+
 def _check_writable(engine: sa.Engine) -> None:
     """A statement that changes nothing and yet needs the right to write."""
     runs = sa.table("runs", sa.column("name"))
@@ -177,14 +269,14 @@ def _check_writable(engine: sa.Engine) -> None:
         connection.execute(sa.update(runs).where(sa.false()).values(name=""))
 
 
-def _ready(uri: str) -> AbstractContextManager[None]:
+def _ready(uri: str, create: bool) -> AbstractContextManager[None]:
     scheme = uri.partition(":")[0].partition("+")[0]
-    return sql.ready(uri) if scheme in DATABASE_ENGINES else nullcontext()
+    return sql.ready(uri, create) if scheme in DATABASE_ENGINES else nullcontext()
 
 
-def _explain(what: str, error: Exception) -> InputError:
+def _explain(what: str, uri: str, error: Exception) -> InputError:
     """What is wrong with a store, in the first line of an error, wherever it comes from."""
-    return InputError(f"{what}: {first_line(error)[:400]}")
+    return InputError(f"MLflow store {shown(uri)!r} {what}: {hidden(first_line(error)[:400], uri)}")
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from mlflow.tracking import MlflowClient
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NAME, MLFLOW_USER
 from mlflow.utils.uri import append_to_uri_path
 
+from adamx.record import interrupt
 from adamx.record.children import Child
 
 METRIC = ("key", "value", "timestamp", "step", "is_nan", "run_uuid")
@@ -60,6 +61,7 @@ def write(way: Write, children: Iterable[Child], total: int, progress: Progress 
     ids: list[str] = []
     children = iter(children)
     while chunk := list(islice(children, CHUNK)):
+        interrupt.check()
         ids += way(chunk)
         if progress:
             progress(len(ids), total)
@@ -83,14 +85,24 @@ def direct(
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             # Pages that leave memory before the end shut out all readers, such as MLflow's UI, until the end.
             connection.exec_driver_sql(f"PRAGMA cache_size = -{CACHE}")
+            # SQLite's own wait for another writer cannot be interrupted; the one of `sql` can.
+            connection.exec_driver_sql("PRAGMA busy_timeout = 100")
 
         def insert(chunk: list[Child]) -> list[str]:
             taken = list(islice(left, len(chunk)))
             for name, rows in _rows(experiment, zip(taken, chunk, strict=True), start, end).items():
+                interrupt.check()
                 _insert(connection, name, rows)
             return taken
 
-        yield insert
+        try:
+            yield insert
+            interrupt.check()
+        except BaseException:
+            session.rollback()  # before anything else, such as the parent's summary; MLflow does not for an interrupt
+            raise
+        if connection.dialect.name == "sqlite":
+            connection.exec_driver_sql("PRAGMA busy_timeout = 20000")  # for readers, when it commits
 
 
 def remove(backend: SqlAlchemyStore, parent: str) -> None:
@@ -117,7 +129,15 @@ def client(client: MlflowClient, experiment: Experiment, workers: int, start: in
         return run_id
 
     with ThreadPoolExecutor(workers) as pool, environment(MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT="true"):
-        yield lambda chunk: list(pool.map(log, chunk))
+
+        def send(chunk: list[Child]) -> list[str]:
+            ids = []
+            for run_id in pool.map(log, chunk):  # what waits in line is dropped when this is left
+                ids.append(run_id)
+                interrupt.check()
+            return ids
+
+        yield send
 
 
 def analyze(engine: sa.Engine) -> None:

@@ -8,13 +8,12 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from rich.console import Console
 
 from adamx.analysis.style import png
 from adamx.engine.results import Results
 from adamx.inputs.commands import command
-from adamx.inputs.errors import InputError
+from adamx.inputs.errors import InputError, printable
 from adamx.record import readback
 from adamx.record.readback import Recorded
 from adamx.record.store import Store
@@ -36,14 +35,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     found = sweep(typed.run)
     where = typed.out
     if where is None:
-        with tempfile.TemporaryDirectory() as folder:
+        with tempfile.TemporaryDirectory() as folder, found.store.explained():
             names = draw(found.results, Path(folder))
             found.store.client.log_artifacts(found.run.info.run_id, folder)
         where = found.run.info.artifact_uri
     else:
         where.mkdir(parents=True, exist_ok=True)
         names = draw(found.results, where)
-    console.print(f"{', '.join(names)} in {where}", highlight=False, soft_wrap=True)
+    console.print(printable(f"{', '.join(names)} in {where}"), markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -63,13 +62,14 @@ def sweep(address: str) -> Recorded:
 def last(store: Store) -> str:
     """The id of the sweep of the store's experiment that began last."""
     runs = store.client.search_runs(
-        [store.experiment.experiment_id], "tags.command LIKE '%'", order_by=["attributes.start_time DESC"]
+        [store.experiment.experiment_id],
+        "tags.command LIKE '%'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
     )
-    parents = (run.info.run_id for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags)
-    try:
-        return next(parents)
-    except StopIteration:
-        raise InputError(f"no sweep is recorded in {store.view} yet") from None
+    if not runs:
+        raise InputError(f"no sweep is recorded in {store.view} yet")
+    return str(runs[0].info.run_id)
 
 
 def draw(results: Sequence[Results], folder: Path) -> list[str]:

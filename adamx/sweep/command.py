@@ -12,7 +12,7 @@ from omegaconf import DictConfig
 
 from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError
-from adamx.inputs.files import only_typed
+from adamx.inputs.files import as_they_were, only_typed
 from adamx.sweep.arguments import Arguments, read
 from adamx.sweep.compose import CONF, PLUGINS, Composer, composing
 
@@ -40,19 +40,23 @@ def begin(primary: str, run: Callable[[Arguments], None]) -> int:
 def sweep(typed: Arguments) -> None:
     """Run the sweep of a command line, or go on with the one that it names."""
     from adamx.sweep import run
+    from adamx.sweep.memory import exhausted
     from adamx.sweep.sweeper import Sweeper
 
     resumed = _resumed(typed)
     if resumed:
         typed = read(resumed.about["overrides"])
-    with Composer("sweep", typed) as composer:
+    with as_they_were(resumed.files if resumed else {}), Composer("sweep", typed) as composer:
         sweeper = Sweeper(composer)
         words = [word for word in typed.overrides if word not in composer.hydras] if resumed else sweeper.arguments()
         launches = sweeper.launches(words)
         words = [*typed.options, *composer.hydras, *words]
-    for note in sweeper.notes:
-        print(note)
-    run.run(launches, words, resumed)
+        for note in sweeper.notes:
+            print(note)
+        try:
+            run.run(launches, words, resumed)
+        except MemoryError as error:
+            raise exhausted(error) from error
 
 
 def _resumed(typed: Arguments) -> Journal | None:
@@ -62,10 +66,11 @@ def _resumed(typed: Arguments) -> Journal | None:
         return None
     if len(typed.words) > 1:
         raise InputError(f"{named[0]} goes alone, with the overrides that the sweep began with")
-    from adamx.record import store  # with mlflow: seconds
+    from adamx.record.address import address
     from adamx.sweep.journal import find
+    from adamx.sweep.run import check_resumable
 
-    return find(store.address(), named[0].partition("=")[2])
+    return find(address(), named[0].partition("=")[2], check_resumable)
 
 
 def show(primary: str, typed: Arguments) -> None:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
-from pathlib import Path
 from time import perf_counter
 
 from adamx.engine.launch import Launch
@@ -17,6 +14,7 @@ from adamx.instruments import curves
 from adamx.problems import Landscape
 from adamx.record.children import LOG_POINTS, POINTS
 from adamx.regimes import Figures, Marks
+from adamx.sweep.memory import free
 
 PROBE_SECONDS = 1.0  # of each launch's kernel
 FIGURES = len(Figures._fields) + len(Marks._fields)
@@ -70,19 +68,11 @@ def bytes_of(launch: Launch) -> float:
 def check_memory(launches: Sequence[Launch]) -> None:
     """Raise InputError unless all curves fit the free memory, twice: chunks are joined at the end."""
     needed = 2 * sum(map(bytes_of, launches))
-    if needed > (free := _free()):
+    if needed > (left := free()):
         raise InputError(
-            f"the curves need about {_size(needed)} of memory and {_size(free)} are free: raise record_every (now "
+            f"the curves need about {_size(needed)} of memory and {_size(left)} are free: raise record_every (now "
             f"{launches[0].record_every}), or sweep fewer points"
         )
-
-
-def _free() -> float:
-    """Bytes of memory that are free; unlimited where the system does not say."""
-    with suppress(OSError, StopIteration):  # Linux alone has the file
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return math.inf
 
 
 def _one(launch: Launch) -> Results:

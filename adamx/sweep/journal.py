@@ -2,22 +2,26 @@
 
 A folder a sweep, `mlruns/.adamx/<parent run id>/` beside a SQLite store, else in the working directory:
 
-    sweep.json                    the overrides, and an identity of each launch
-    <launch>-<first run>.parquet  a chunk: a row a run, with its curves as lists; written aside, then renamed
-    lock                          locked by the process that works on the sweep, as long as it lives
+    sweep.json     the overrides and an identity of each launch; where the sweep is recorded; the user's files
+    <launch>-<first run>-<digest>.parquet  a chunk: a row a run, with its curves as lists, and the digest of the file
+    lock           locked by the process that works on the sweep, as long as it lives
 
-`python -m adamx.sweep resume=last` computes what is missing and writes the record. The folder goes when the sweep is
-recorded to its end.
+A file is written aside, brought to the disk, then renamed. `python -m adamx.sweep resume=last` computes what is missing
+or damaged and writes the record: whatever the environment says now, to the store and the experiment where the sweep
+began. The folder goes when the sweep is recorded to its end.
 """
 
 from __future__ import annotations
 
 import fcntl
+import io
 import json
+import logging
 import os
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from hashlib import blake2b
@@ -29,17 +33,24 @@ import numpy as np
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError, unknown
+from adamx.record.address import HIDDEN, address, database, shown
 from adamx.record.identity import code_of
 from adamx.regimes import Criteria
 
 ROWS = ("columns", "figures", "curves")
+ABANDONED = 3600  # seconds of a folder without a sweep.json, until it is cleared
 
 
-@dataclass(frozen=True)
+class AbandonedError(InputError):
+    """The sweep of a journal is no longer in MLflow."""
+
+
+@dataclass(eq=False)
 class Journal:
-    """The journal of one sweep; `begin` or `find` makes it."""
+    """The journal of one sweep; `begin` or `find` makes it. `computed` counts the runs that this process kept."""
 
     folder: Path
+    computed: int = 0
 
     @property
     def run_id(self) -> str:
@@ -48,35 +59,84 @@ class Journal:
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What `begin` was told: the overrides, the identities of the launches, and their rows in ranges."""
-        return json.loads((self.folder / "sweep.json").read_text())
+        """What `begin` was told.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            about = json.loads((self.folder / "sweep.json").read_text())
+            return {key: about[key] for key in ("overrides", "launches", "rows", "store", "folder", "files")}
+        except (OSError, ValueError, TypeError, KeyError) as error:
+            raise InputError(f"{self} cannot be read: {type(error).__name__}, {error}") from error
+
+    def __str__(self) -> str:
+        return f"the journal of sweep {self.run_id} ({self.folder})"
+
+    @property
+    def store(self) -> str:
+        """The address where the sweep is recorded.
+
+        Raises:
+            InputError: the journal does not have its password, and MLFLOW_TRACKING_URI is another address.
+        """
+        kept = str(self.about["store"])
+        if HIDDEN not in kept:
+            return kept
+        if shown(address()) != kept:
+            raise InputError(f"sweep {self.run_id} is recorded at {kept}: set MLFLOW_TRACKING_URI to it")
+        return address()
+
+    @property
+    def files(self) -> dict[str, bytes]:
+        """The user's files as they were when the sweep began, by what was typed."""
+        return {name: text.encode("latin-1") for name, text in self.about["files"].items()}
+
+    def check(self) -> None:
+        """Raise InputError unless the journal can be locked and read, and lies where it was begun."""
+        self.lock()
+        began = Path(self.about["folder"])
+        if began.resolve() == self.folder.resolve():
+            return
+        if began.exists():
+            raise InputError(f"{self} is a copy: what is resumed here would be put into the original's record; {began}")
+        home = began.parents[2]
+        raise InputError(
+            f"{self} was moved, and MLflow keeps the artifacts of its store under the path that they had: move the "
+            f"folder back to {home}, or make a link: ln -s {self.folder.resolve().parents[2]} {home}"
+        )
 
     @cached_property
     def _lock(self) -> IO[str]:
-        lock = (self.folder / "lock").open("w")
+        try:
+            lock = (self.folder / "lock").open("w")
+        except OSError as error:
+            raise InputError(f"{self} cannot be locked: {error.strerror or error}") from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.close()
-            raise
+            raise InputError(f"sweep {self.run_id} is being worked on by another process") from None
         return lock
 
     def lock(self) -> None:
         """Hold the lock until `release`, or as long as this process lives.
 
         Raises:
-            BlockingIOError: another process holds it.
+            InputError: another process holds it, or it cannot be opened.
         """
         self._lock.fileno()  # opening takes it
 
     @property
     def alive(self) -> bool:
-        """Whether a process works on the sweep."""
+        """Whether a process works on the sweep; one whose lock cannot be opened is none's."""
         try:
             with (self.folder / "lock").open("w") as lock:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return True
+        except OSError:
+            pass
         return False
 
     @property
@@ -91,10 +151,7 @@ class Journal:
         Raises:
             InputError: another process does, or the overrides mean other runs than when the sweep began.
         """
-        try:
-            self.lock()
-        except BlockingIOError:
-            raise InputError(f"sweep {self.run_id} is being worked on by another process") from None
+        self.lock()
         if self.about["launches"] != [identity(launch) for launch in launches]:
             self.release(done=False)
             raise InputError(
@@ -111,46 +168,108 @@ class Journal:
         """Put a finished chunk on the disk: the runs from `first` on of a launch."""
         import pyarrow.parquet as pq
 
-        name = f"{launch:04d}-{first:010d}.parquet"
         with _written(self.folder):
-            with (self.folder / f"{name}.part").open("wb") as file:
-                pq.write_table(_table(chunk), file, compression="zstd")
-                file.flush()
-                os.fsync(file.fileno())
-            (self.folder / f"{name}.part").rename(self.folder / name)
+            file = io.BytesIO()
+            pq.write_table(_table(chunk), file, compression="zstd")
+            content = file.getvalue()
+            _write(self.folder / f"{launch:04d}-{first:010d}-{_digest(content)}.parquet", content)
+        self.computed += len(chunk)
 
     def kept(self, launch: int) -> dict[int, Results]:
-        """The chunks of a launch that are on the disk, by their first run."""
-        paths = sorted(self.folder.glob(f"{launch:04d}-*.parquet"))
-        return {int(path.stem.partition("-")[2]): _results(path) for path in paths}
+        """The chunks of a launch that are on the disk, by their first run; one that is damaged is removed, and said."""
+        found = {}
+        for path in sorted(self.folder.glob(f"{launch:04d}-*.parquet")):
+            try:
+                _, first, digest = path.stem.split("-")
+                content = path.read_bytes()
+                if _digest(content) != digest:
+                    raise ValueError("its content has changed")
+                found[int(first)] = _results(content)
+            except (OSError, ValueError, TypeError, KeyError) as error:
+                words = f"a chunk in {self} is damaged and is computed again: {path.name}, {error}"
+                logging.getLogger(__name__).warning(str(InputError(words)))
+                with suppress(OSError):
+                    path.unlink()
+        return found
 
     def release(self, done: bool) -> None:
         """Work on the sweep no more; remove the journal of one that is done with."""
         if done:
             shutil.rmtree(self.folder, ignore_errors=True)
-        self._lock.close()
+        with suppress(InputError):
+            self._lock.close()
 
 
 def place(uri: str) -> Path:
     """The folder of the journals of sweeps that are recorded at an MLflow tracking URI."""
-    file = uri.removeprefix("sqlite:///")
-    return (Path(file).parent if file != uri else Path()) / "mlruns" / ".adamx"
+    file = database(uri)
+    return (file.parent if file else Path()) / "mlruns" / ".adamx"
 
 
 def begin(
-    uri: str, run_id: str, launches: Sequence[Launch], overrides: Sequence[str], rows: Sequence[np.ndarray]
+    uri: str,
+    run_id: str,
+    launches: Sequence[Launch],
+    overrides: Sequence[str],
+    rows: Sequence[np.ndarray],
+    files: Mapping[str, bytes] | None = None,
 ) -> Journal:
-    """Start the journal of a sweep; rows are those runs of each launch of the overrides that it computes."""
+    """Start the journal of a sweep, and clear those that were never begun in earnest.
+
+    Args:
+        uri: where it is recorded. rows: those runs of each launch of the overrides that it computes. files: the
+            user's, by what was typed.
+    """
     journal = Journal(place(uri) / run_id)
-    identities = [identity(launch) for launch in launches]
-    about = {"overrides": list(overrides), "launches": identities, "rows": [_ranges(each) for each in rows]}
-    part = journal.folder / "sweep.json.part"
+    _clear(journal.folder.parent)
+    file = database(uri)
+    absolute = f"sqlite:///{file.resolve()}" if file and not set(str(file.resolve())) & set("%?") else shown(uri)
+    about = {
+        "overrides": list(overrides),
+        "launches": [identity(launch) for launch in launches],
+        "rows": [_ranges(each) for each in rows],
+        "store": absolute,
+        "folder": str(journal.folder.resolve()),
+        "files": {name: content.decode("latin-1") for name, content in (files or {}).items()},
+    }
     with _written(journal.folder):
         journal.folder.mkdir(parents=True)
         journal.lock()
-        part.write_text(json.dumps(about))
-        part.rename(journal.folder / "sweep.json")
+        _write(journal.folder / "sweep.json", json.dumps(about).encode())
+        _sync(journal.folder.parent)
     return journal
+
+
+def _clear(folder: Path) -> None:
+    """Remove what sweeps left behind that were killed before they had a sweep.json."""
+    for path in folder.glob("*/"):
+        with suppress(OSError):
+            old = time.time() - path.stat().st_mtime > ABANDONED
+            if old and not (path / "sweep.json").exists() and not Journal(path).alive:
+                shutil.rmtree(path)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """A file that is there as a whole or not at all, and stays."""
+    part = path.with_name(f"{path.name}.part")
+    with part.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    part.rename(path)
+    _sync(path.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=16).hexdigest()
 
 
 @contextmanager
@@ -168,19 +287,31 @@ def journals(uri: str) -> list[Journal]:
     return [Journal(path.parent) for path in sorted(found, key=lambda path: path.stat().st_mtime, reverse=True)]
 
 
-def find(uri: str, typed: str) -> Journal:
-    """The journal of a parent run's id, or "last", the one begun last that nobody works on.
+def find(uri: str, typed: str, check: Callable[[Journal], object] = Journal.check) -> Journal:
+    """The journal of a parent run's id, or "last", the one begun last that can be resumed and that nobody works on.
 
+    Args:
+        check: raises an InputError for one that cannot be resumed. "last" says it and takes the one before, and clears
+            one that is abandoned.
     Raises:
         InputError: there is none.
     """
     found = [journal for journal in journals(uri) if not journal.alive]
-    if not found:
-        raise InputError(f"resume={typed}: no sweep was interrupted here ({place(uri)})")
+    if typed not in ("last", *(journal.run_id for journal in found)) and found:
+        raise unknown("interrupted sweep", typed, ["last", *(journal.run_id for journal in found)])
+    refused: list[InputError] = []
     for journal in found:
-        if typed in ("last", journal.run_id):
+        if typed not in ("last", journal.run_id):
+            continue
+        try:
+            check(journal)
             return journal
-    raise unknown("interrupted sweep", typed, ["last", *(journal.run_id for journal in found)])
+        except InputError as error:
+            refused.append(error)
+            journal.release(done=isinstance(error, AbandonedError))
+            if typed == "last" and len(found) > 1:
+                logging.getLogger(__name__).warning(f"{error}; it is passed over")
+    raise refused[0] if refused else InputError(f"resume={typed}: no sweep was interrupted here ({place(uri)})")
 
 
 def identity(launch: Launch) -> str:
@@ -232,10 +363,10 @@ def _table(r: Results) -> Any:
     return pa.table(cells).replace_schema_metadata({"adamx": said})
 
 
-def _results(path: Path) -> Results:
+def _results(content: bytes) -> Results:
     import pyarrow.parquet as pq
 
-    table = pq.read_table(path)
+    table = pq.read_table(io.BytesIO(content))
     same = json.loads(table.schema.metadata[b"adamx"])
     same |= {"criteria": Criteria(*same["criteria"]), "steps": np.array(same["steps"])}
     rows: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in ROWS}

@@ -13,6 +13,7 @@ from rich.table import Column
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results, concatenate
+from adamx.inputs.errors import printable
 from adamx.sweep.journal import Journal, missing, part
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
@@ -76,7 +77,7 @@ class SweepProgress:
         self._printed = perf_counter()
         count = 2 * len(f"{self.runs:,}") + 1
         self._bar = _Bar(
-            TextColumn("{task.description}", table_column=Column(no_wrap=True, overflow="ellipsis")),
+            TextColumn("{task.description}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis")),
             BarColumn(),
             TextColumn("{task.completed:,}/{task.total:,}", table_column=Column(min_width=count, no_wrap=True)),
             console=console,
@@ -97,7 +98,7 @@ class SweepProgress:
         """The next launch begins; until its first tick its kernel is loaded or compiled."""
         self._launch, self._last = launch, None
         words = "loading its kernel" if compiled else "compiling its kernel, once: 5 to 15 s"
-        self._bar.update(self._task, description=str(launch), words=words)
+        self._bar.update(self._task, description=printable(str(launch)), words=words)
         if not self.console.is_terminal:
             self._print(f"{launch}, {len(launch):,} run{'s' * (len(launch) != 1)} of {launch.steps:,} steps: {words}")
 
@@ -124,10 +125,12 @@ class SweepProgress:
             runs = rate * self.runs / self._work
             words = [f"{runs:,.{0 if runs >= 10 else 2}f} runs/s", f"{left:,.0f} s left", *words]
         completed = round(self.runs * done / self._work)
-        self._bar.update(self._task, completed=completed, description=str(self._launch), words=", ".join(words))
+        self._bar.update(
+            self._task, completed=completed, description=printable(str(self._launch)), words=", ".join(words)
+        )
         if not self.console.is_terminal and perf_counter() - self._printed > LINE_SECONDS:
             self._print(", ".join([f"{completed:,} of {self.runs:,} runs", *words]))
 
     def _print(self, line: str) -> None:
-        self.console.print(line, highlight=False, soft_wrap=True)
+        self.console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
         self._printed = perf_counter()

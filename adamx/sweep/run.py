@@ -13,11 +13,12 @@ import numpy as np
 from adamx.engine import backends
 from adamx.engine.launch import Launch, swept
 from adamx.engine.results import told_apart
-from adamx.inputs.errors import InputError, flag, unknown, whole
+from adamx.inputs.errors import InputError, flag, printable, unknown, whole
 from adamx.record import identity
 from adamx.record.children import select
 from adamx.sweep import journal
-from adamx.sweep.journal import Journal, part
+from adamx.sweep.journal import AbandonedError, Journal, part
+from adamx.sweep.memory import exhausted
 
 AGAIN = "python -m adamx.sweep resume=last"
 
@@ -32,6 +33,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         KeyboardInterrupt: after what was finished has been recorded and the parent run marked KILLED.
     """
     from rich.console import Console
+    from rich.markup import escape
 
     console, config = Console(), launches[0].config
     say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
@@ -59,7 +61,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     from adamx.report.figures import figures
     from adamx.sweep.progress import compute
 
-    store = parent.open()
+    store = parent.open(resumed.store, run_id=resumed.run_id) if resumed else parent.open()
     parent.bury(store)
     rows = resumed.rows if resumed else _rows(launches, config["skip"], store)
     parts = [part(each, own) for each, own in zip(launches, rows, strict=True)]
@@ -76,7 +78,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         config_of_all = _merged([launch.config for launch in launches])
         own = sources(launches)
         sweep = parent.start(store, _name(launches), config_of_all, overrides, own, data="\n".join(data))
-        kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows)
+        kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows, _files(launches))
     finished = False
     try:
         start = perf_counter()
@@ -84,16 +86,19 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         done, seconds = sum(map(len, results)), perf_counter() - start
         sentence = "nothing was finished"
         if results:
-            sentence = sweep.write(results, swept(launches), mode, limit)
+            sentence = sweep.write(results, swept(launches), mode, limit, whole=done == total)
+        rate = {"runs_per_second": kept.computed / seconds} if kept.computed else {}
         sweep.finish(
             "FINISHED" if done == total else "KILLED",
             figures(results) if drawn else (),
-            {"seconds": seconds, "runs_per_second": done / seconds},
+            {"seconds": seconds, **rate} if done == total else {},
         )
         finished = done == total
     except BaseException as error:
         with suppress(Exception), environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):  # the store may be what failed
             sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
+        if isinstance(error, MemoryError):
+            error = exhausted(error)
         if isinstance(error, InputError):
             finished = kept.empty  # as where a user's file cannot be compiled
             if not finished:
@@ -105,7 +110,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         from adamx.analysis.summary import summary
 
         console.print(summary(results), soft_wrap=not console.is_terminal)
-    say(f"{sentence}; to look at them: [bold]{store.view}[/bold]")
+    say(f"{sentence}; to look at them: [bold]{escape(printable(store.view))}[/bold]")
     if done < total:
         say(f"interrupted: {done:,} of {total:,} runs were finished; {AGAIN} computes the rest")
         raise KeyboardInterrupt
@@ -116,6 +121,25 @@ def sources(launches: Sequence[Launch]) -> dict[str, bytes]:
     made = [(kind, getattr(each, kind)) for each in launches for kind in ("rule", "problem")]
     kinds = {"rule": "optimizer", "problem": "problem"}
     return {f"{kinds[kind]}/{part.source.path}": part.source.content for kind, part in made if part.source}
+
+
+def _files(launches: Sequence[Launch]) -> dict[str, bytes]:
+    """The same by what was typed, for the journal."""
+    kinds = {"rule": "optimizer", "problem": "problem"}
+    made = [(each.config[kinds[kind]]["name"], getattr(each, kind)) for each in launches for kind in kinds]
+    return {name: part.source.content for name, part in made if part.source}
+
+
+def check_resumable(kept: Journal) -> None:
+    """Raise InputError for a journal whose sweep cannot be gone on with."""
+    from adamx.record import parent
+
+    kept.check()
+    try:
+        store = parent.open(kept.store, run_id=kept.run_id)
+    except parent.NoRunError as error:
+        raise AbandonedError(f"{kept} is cleared: {error}") from error
+    parent.check(store, kept.run_id)
 
 
 def _rows(launches: Sequence[Launch], skip: object, store: Any) -> list[np.ndarray]:

@@ -12,7 +12,7 @@ from rich.console import Console
 
 from adamx import replay
 from adamx.inputs.commands import command
-from adamx.inputs.errors import InputError
+from adamx.inputs.errors import InputError, printable
 from adamx.record import readback
 from adamx.record.parent import LONGEST_TAG
 from adamx.record.readback import Recorded
@@ -43,16 +43,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         raise InputError(f"--out is {str(typed.out)!r}: a .png file in a folder that exists is needed")
     found = readback.read(typed.run)
     cause = explain(found, typed.knobs, console, typed.trust)
-    console.print(cause.run.title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(cause.run.title), style="bold", markup=False, highlight=False, soft_wrap=True)
     if not replay.identical(found, [cause.run]).all():
         console.print("computed now it differs from the record: `python -m adamx.replay` says by how much")
     said = sentences(cause)
-    console.print("\n".join(said), markup=False, highlight=False, soft_wrap=True)
+    console.print("\n".join(map(printable, said)), markup=False, highlight=False, soft_wrap=True)
     console.print(table(cause))
     picture = figure(cause)
     if typed.out:
         picture.savefig(typed.out)
-    console.print(f"figure: {typed.out or _keep(found, picture, said)}", markup=False, highlight=False, soft_wrap=True)
+    try:
+        where = typed.out or _keep(found, picture, said)
+    except InputError as error:
+        print(f"adamx: {error}", file=sys.stderr)
+        return 2
+    console.print(printable(f"figure: {where}"), markup=False, highlight=False, soft_wrap=True)
     return 0
 
 
@@ -60,9 +65,10 @@ def _keep(found: Recorded, picture: Figure, said: Sequence[str]) -> str:
     """Put the figure, and of a child also the sentences, into its record; the artifact's address."""
     client, run = found.store.client, found.run
     name = "why.png" if run is not found.parent else f"why_{found.rows[0]}.png"
-    client.log_figure(run.info.run_id, picture, name)
-    if run is not found.parent:
-        client.set_tag(run.info.run_id, "why", " ".join(said)[:LONGEST_TAG])
+    with found.store.explained():
+        client.log_figure(run.info.run_id, picture, name)
+        if run is not found.parent:
+            client.set_tag(run.info.run_id, "why", " ".join(said)[:LONGEST_TAG])
     return f"{run.info.artifact_uri}/{name}"
 
 

@@ -1,0 +1,65 @@
+"""Memory: how much of it is free, on a machine and within the limits of a container."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from adamx.inputs.errors import InputError
+
+GROUPS = Path("/sys/fs/cgroup")
+PROCESS = Path("/proc/self/cgroup")
+MACHINE = Path("/proc/meminfo")
+# of each version of Linux's control groups: the limit, what is used, and what of that can be given back
+FILES = {
+    1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    2: ("memory.max", "memory.current", "inactive_file"),
+}
+
+
+def free() -> float:
+    """Bytes that may still be taken: the least of what the machine and each control group have left; unlimited where
+    the system does not say."""
+    return min([_machine(), *_groups()])
+
+
+def exhausted(error: MemoryError) -> InputError:
+    """The error for work that has run out of memory."""
+    words = f": {error}" if str(error) else ""
+    return InputError(f"the memory does not suffice{words}; raise record_every, or sweep fewer points")
+
+
+def _machine() -> float:
+    with suppress(OSError, StopIteration):  # Linux alone has the file
+        lines = MACHINE.read_text().splitlines()
+        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
+    return math.inf
+
+
+def _groups() -> Iterator[float]:
+    """What is left in each control group that this process is in, and in those above it."""
+    lines: list[str] = []
+    with suppress(OSError):
+        lines = PROCESS.read_text().splitlines()
+    for line in lines:
+        number, kinds, path = line.split(":", 2)
+        if number == "0":
+            version, root = 2, GROUPS
+        elif "memory" in kinds.split(","):
+            version, root = 1, GROUPS / "memory"
+        else:
+            continue
+        group = root / path.lstrip("/")  # in a container the path may be the host's, which is not there
+        for folder in [group, *group.parents]:
+            if folder.is_relative_to(root):
+                yield _left(folder, *FILES[version])
+
+
+def _left(folder: Path, limit: str, used: str, reclaimable: str) -> float:
+    with suppress(OSError, ValueError):  # no such group, or "max": no limit
+        most, now = int((folder / limit).read_text()), int((folder / used).read_text())
+        told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(most - now + int(told.get(reclaimable, 0)), 0)
+    return math.inf
