@@ -44,8 +44,12 @@ class AdamxSweeper(Sweeper):
         """Run every launch that the overrides ask for."""
         resumed = self._resumed(arguments)
         arguments = resumed.about["overrides"] if resumed else self.with_default_grid(arguments)
-        with as_they_were(resumed.files if resumed else {}):
-            return run.run(self.launches(arguments), arguments, resumed)
+        try:
+            with as_they_were(resumed.files if resumed else {}):
+                return run.run(self.launches(arguments), arguments, resumed)
+        finally:
+            if resumed:
+                resumed.release(done=False)
 
     def _resumed(self, arguments: list[str]) -> Journal | None:
         """The journal that `resume=` names; it goes alone, with the overrides that the sweep began with."""
