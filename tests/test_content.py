@@ -317,9 +317,8 @@ def test_a_record_from_elsewhere_runs_nothing_unasked(type_, here, capsys, monke
     assert replay.main([last(here), "--trust"]) == 0
 
 
-def test_an_edited_file_is_not_resumed(type_, here, monkeypatch):
-    from adamx.sweep import run as running
-
+def test_an_edited_file_is_resumed_as_it_was(type_, here, monkeypatch):
+    """What lies there now is not run."""
     Path("mine.py").write_text(BOWL.format(1.0))
 
     def stopped(*_):
@@ -328,12 +327,11 @@ def test_an_edited_file_is_not_resumed(type_, here, monkeypatch):
     with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
         patch.setattr("adamx.sweep.progress.compute", stopped)
         assert type_("problem=./mine.py")[0] == 130
-    assert running
-    Path("mine.py").write_text(BOWL.format(4.0))
-    code, said = type_("resume=last")
-    assert code == 2 and "'./mine.py' is code that has not run here as it is now" in said
-    Path("mine.py").write_text(BOWL.format(1.0))
+    Path("mine.py").write_text(BOWL.format(4.0) + "\nopen('pwned', 'a').close()\n")
     assert type_("resume=last")[0] == 0
+    assert not Path("pwned").exists()
+    (kept,) = Path("mlruns").glob("*/*/artifacts/problem/*/mine.py")
+    assert kept.read_text() == BOWL.format(1.0)
 
 
 def test_only_the_command_line_makes_a_file_run(type_, here, monkeypatch, tmp_path_factory):

@@ -242,7 +242,7 @@ def test_a_users_file_is_what_it_was(type_, interrupted, here):
     interrupted(10**9)
     assert type_("resume=last")[0] == 0
     (table,) = Path("mlruns").glob("*/*/artifacts/table.parquet")
-    whole = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 1, 130)}, 60)
+    whole = adamx.simulate("adam", "beale", {"lr": np.geomspace(1e-3, 1, 130)}, 60, dtype="float32")
     assert np.array_equal(pd.read_parquet(table)["final_loss"], whole.loss[-1])
 
 

@@ -39,13 +39,19 @@ def begin(primary: str, run: Callable[[Arguments], None]) -> int:
 
 def sweep(typed: Arguments) -> None:
     """Run the sweep of a command line, or go on with the one that it names."""
+    resumed = _resumed(typed)
+    try:
+        _sweep(read(resumed.about["overrides"]) if resumed else typed, resumed)
+    finally:
+        if resumed:
+            resumed.release(done=False)
+
+
+def _sweep(typed: Arguments, resumed: Journal | None) -> None:
     from adamx.sweep import run
     from adamx.sweep.memory import exhausted
     from adamx.sweep.sweeper import Sweeper
 
-    resumed = _resumed(typed)
-    if resumed:
-        typed = read(resumed.about["overrides"])
     with as_they_were(resumed.files if resumed else {}), Composer("sweep", typed) as composer:
         sweeper = Sweeper(composer)
         words = [word for word in typed.overrides if word not in composer.hydras] if resumed else sweeper.arguments()
