@@ -6,12 +6,13 @@ compiled kernels.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from importlib.util import find_spec
@@ -246,8 +247,9 @@ def _line(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found; the exit code."""
+    argparse.ArgumentParser(prog="python -m adamx.doctor", description=__doc__).parse_args(arguments)
     from rich.console import Console
     from rich.text import Text
 

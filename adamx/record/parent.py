@@ -109,8 +109,6 @@ def points(store: Store) -> set[str]:
     found: set[str] = set()
     sweeps = store.client.search_runs([store.experiment.experiment_id], "tags.command LIKE 'python%'")
     for run in sweeps:
-        if MLFLOW_PARENT_RUN_ID in run.data.tags:
-            continue
         with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, KeyError):
             table = store.client.download_artifacts(run.info.run_id, "table.parquet", folder)
             found.update(pq.read_table(table, columns=["point"])["point"].to_pylist())

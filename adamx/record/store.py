@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from mlflow.entities import Experiment, LifecycleStage
+from mlflow.entities import Experiment, LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -134,6 +134,11 @@ def open(uri: str | None = None, experiment: str | None = None) -> Store:
     except Exception as error:  # drivers, plugins, alembic and servers raise what they like
         raise _explain(f"MLflow store {sql.shown(uri)!r} cannot be used", error) from error
     return Store(uri, client, found, backend, direct)
+
+
+def is_sweep(run: Run) -> bool:
+    """Whether a run is the parent run of a sweep; it may be nested itself."""
+    return "command" in run.data.tags
 
 
 def _experiment(client: MlflowClient, name: str) -> Experiment:

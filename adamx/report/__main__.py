@@ -8,7 +8,6 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from rich.console import Console
 
 from adamx.analysis.style import png
@@ -16,7 +15,6 @@ from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.record import readback
 from adamx.record.readback import Recorded
-from adamx.record.store import Store
 from adamx.report.figures import figures
 
 DESCRIPTION = """\
@@ -28,7 +26,7 @@ says."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Redraw what the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.report", description=DESCRIPTION)
-    parser.add_argument("run", metavar="RUN_ID", help='of the sweep: its parent run\'s id, or "last"')
+    parser.add_argument("run", metavar="RUN_ID", help="of the sweep, or `last`, the one begun last")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, instead of the run's artifacts")
     typed, console = parser.parse_args(arguments), Console()
     try:
@@ -56,22 +54,10 @@ def sweep(address: str) -> Recorded:
         InputError: there is none, or it is a single run's address.
     """
     store = readback.open()
-    found = readback.read(last(store) if address == "last" else address, store)
+    found = readback.read(address, store)
     if found.run is not found.parent or ":" in address:
         raise InputError(f"{address} is one run: its sweep is {found.parent.info.run_id}")
     return found
-
-
-def last(store: Store) -> str:
-    """The id of the sweep of the store's experiment that began last."""
-    runs = store.client.search_runs(
-        [store.experiment.experiment_id], "tags.command LIKE '%'", order_by=["attributes.start_time DESC"]
-    )
-    parents = (run.info.run_id for run in runs if MLFLOW_PARENT_RUN_ID not in run.data.tags)
-    try:
-        return next(parents)
-    except StopIteration:
-        raise InputError(f"no sweep is recorded in {store.view} yet") from None
 
 
 def draw(results: Sequence[Results], folder: Path) -> list[str]:

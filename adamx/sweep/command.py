@@ -15,10 +15,11 @@ from hydra.errors import HydraException, InstantiationException, MissingConfigEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+import adamx
 from adamx.engine.launch import build
 from adamx.inputs.errors import InputError, unknown
 from adamx.inputs.files import only_typed
-from adamx.sweep import run
+from adamx.sweep import run, waiting
 
 PACKAGE = Path(__file__).parents[1]
 CONF = PACKAGE / "conf" if (PACKAGE / "conf").is_dir() else PACKAGE.parent / "conf"  # installed, or a checkout
@@ -32,6 +33,9 @@ def main(config_name: str = "sweep") -> int:
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra raises instead of printing, so that `explain` can say it
     if not any(argument.startswith(("-", "hydra.mode=")) for argument in sys.argv[1:]):
         sys.argv.append("--multirun")  # else an error in the configuration is reported as a wrong mode
+    if "--version" in sys.argv[1:]:
+        print(f"adamx {adamx.__version__}")
+        return 0
     try:
         if any(argument.startswith("--e") for argument in sys.argv[1:]):
             raise InputError("--experimental-rerun unpickles a file, which is code that runs: type the overrides")
@@ -44,10 +48,13 @@ def main(config_name: str = "sweep") -> int:
         return 0
     except Exception as error:
         message = explain(error)
+        waiting.clear()
         if message is None:
             raise
         print(f"adamx: {message}", file=sys.stderr)
         return 2
+    finally:
+        waiting.clear()
     return 0
 
 

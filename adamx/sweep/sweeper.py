@@ -25,11 +25,11 @@ from omegaconf import DictConfig, OmegaConf
 from adamx.engine.launch import Launch, build
 from adamx.inputs.axes import MOST_RUNS, Interval, values
 from adamx.inputs.errors import InputError
-from adamx.sweep import command, run
+from adamx.sweep import command, run, waiting
 from adamx.sweep.journal import Journal, find
 
 GROUPS = ("optimizer", "problem")  # their settings are open, and a user's own Python file is an option
-SHARED = ("record", "dry_run", "default_grid", "skip", "resume")  # one value for the whole sweep
+SHARED = ("record", "dry_run", "default_grid", "skip", "resume", "open")  # one value for the whole sweep
 
 
 class AdamxSweeper(Sweeper):
@@ -40,9 +40,14 @@ class AdamxSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Run every launch that the overrides ask for."""
+        waiting.say("composing")
+        return run.run(*self.plan(arguments))
+
+    def plan(self, arguments: list[str]) -> tuple[list[Launch], list[str], Journal | None]:
+        """What `run.run` takes: the launches, the overrides that they come from, and the journal that is resumed."""
         resumed = self._resumed(arguments)
         arguments = resumed.about["overrides"] if resumed else self.with_default_grid(arguments)
-        return run.run(self.launches(arguments), arguments, resumed)
+        return self.launches(arguments), arguments, resumed
 
     def _resumed(self, arguments: list[str]) -> Journal | None:
         """The journal that `resume=` names; it goes alone, with the overrides that the sweep began with."""
