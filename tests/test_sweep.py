@@ -364,7 +364,7 @@ def test_a_sweep_is_recorded_and_summed_up(type_, fake_engine):
     assert parent.info.run_name == "adam, amsgrad on beale"
     assert parent.data.params["problem.name"] == "beale"
     assert parent.data.params["optimizer"].count("log:1e-3:1:6") == 2
-    assert {"table.parquet", "curves_0_adam_beale_float32.png", "curves_1_amsgrad_beale_float32.png"} <= artifacts
+    assert {"table.parquet", "curves_0_adam_beale_float64.png", "curves_1_amsgrad_beale_float64.png"} <= artifacts
 
 
 def test_ctrl_c_keeps_what_was_finished(type_, fake_engine):

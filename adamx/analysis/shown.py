@@ -23,8 +23,10 @@ MAPS = 4  # of several results that a notebook shows
 
 def text(results: Sequence[Results], title: str = "") -> str:
     """The runs of each regime and the best settings, in at most `LINES` lines."""
+    if not any(map(len, results)):
+        return "\n".join(filter(None, [title, *(r.title for r in results)]))
     out = io.StringIO()
-    Console(file=out, width=120, color_system=None, force_terminal=False).print(brief(results))
+    Console(file=out, width=120, color_system=None, force_terminal=False, force_jupyter=False).print(brief(results))
     lines = [line.strip() for line in [*filter(None, [title]), *out.getvalue().splitlines()]]
     lines = [line for line in lines if line]
     return "\n".join(lines if len(lines) <= LINES else [*lines[: LINES - 1], f"... {len(lines) - LINES + 1} more"])
@@ -33,6 +35,7 @@ def text(results: Sequence[Results], title: str = "") -> str:
 def html(results: Sequence[Results], title: str = "") -> str:
     """The same for a notebook: `title`, HTML already; a block for each of the results; the best settings."""
     blocks = [f"<div>{title}</div>" * bool(title)]
+    results = [r for r in results if len(r)]
     for r in results:
         chips = (
             f'<span style="background: {COLORS[name]}; color: {ink(name)}; padding: 1px 6px; margin-right: 4px">'
@@ -40,7 +43,8 @@ def html(results: Sequence[Results], title: str = "") -> str:
             for name in REGIMES
         )
         blocks.append(f'<div style="margin-top: 6px"><b>{escape(r.title)}</b></div><div>{"".join(chips)}</div>')
-    blocks.append(best(results).to_html(index=False, border=0, float_format=lambda v: f"{v:.4g}"))
+    if results:
+        blocks.append(best(results).to_html(index=False, border=0, float_format=lambda v: f"{v:.4g}"))
     blocks += [image(regime_map(r) or curves(r)) for r in results[:MAPS]]
     if len(results) > MAPS:
         blocks.append(f"<div>and {len(results) - MAPS} more: results[{MAPS}].map() and so on</div>")

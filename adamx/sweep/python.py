@@ -86,7 +86,7 @@ def _perform(
     from rich.console import Console
 
     from adamx.sweep import run
-    from adamx.sweep.compose import plan
+    from adamx.sweep.plan import plan
 
     launches, overrides, resumed = plan(overrides)
     done = run.perform(launches, overrides, Console(quiet=not progress), resumed, callback)

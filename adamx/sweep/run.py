@@ -135,6 +135,8 @@ def perform(
     if sentence := backends.configure(config["backend"]):
         say(sentence)
     whole("record.limit", config["record"]["limit"], 1)
+    if not isinstance(config["open"], bool):
+        raise InputError(f"open is {config['open']!r}: true or false is needed")
     select([], config["record"]["children"])  # an unknown mode is said now
     if config["skip"] not in (None, "recorded"):
         raise unknown("skip", config["skip"], ["recorded"])

@@ -174,6 +174,8 @@ def _harmless(load: Callable[..., DictConfig]) -> Callable[..., DictConfig]:
     @wraps(load)
     def checked(*args: Any, config_name: str | None = None, **kwargs: Any) -> DictConfig:
         config = load(*args, config_name=config_name, **kwargs)
+        if not any(str(command.CONF) in str(each.path) for each in args[0].config_search_path.get_path()):
+            return config  # somebody else's, in whose process a sweep runs
         own = OmegaConf.to_container(config.hydra, resolve=False)
         assert isinstance(own, dict)
         harmless = {

@@ -1,4 +1,4 @@
-"""Compose: the plan of a sweep from its overrides, within any Python process; Hydra's global state stays as it was."""
+"""Plan: the launches of a sweep from its overrides, within any Python process; Hydra's global state stays as it was."""
 
 from __future__ import annotations
 
