@@ -142,7 +142,7 @@ def test_choices_of_kernel_are_launches(expand):
 
 
 def test_storage_in_16_bits_is_a_choice_of_kernel(expand):
-    launches = expand("problem=beale", "storage.state=null,bfloat16", "optimizer.lr=0.1,0.2")
+    launches = expand("problem=beale", "dtype=float32", "storage.state=null,bfloat16", "optimizer.lr=0.1,0.2")
     assert [x.storage["state"] for x in launches] == [None, "bfloat16"]
     assert swept(launches) == ["dtype", "lr"]
 
