@@ -6,12 +6,13 @@ compiled kernels.
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import logging
 import os
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from functools import cache, partial
 from importlib.util import find_spec
@@ -248,8 +249,9 @@ def findings() -> Iterator[Finding]:
 
 
 @command
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Print what was found; the exit code."""
+    argparse.ArgumentParser(prog="python -m adamx.doctor", description=__doc__).parse_args(arguments)
     from rich.console import Console
     from rich.text import Text
 

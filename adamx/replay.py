@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +41,24 @@ class Deviation(NamedTuple):
     step: int
 
 
+@dataclass(frozen=True, repr=False)
+class Replayed:
+    """What came out of a replay.
+
+    Attributes:
+        results: the runs as they are now. same: (runs,) whether each curve is that of the record, to the last bit.
+        elsewhere: what else differs, by name: its value then and now. lines: all that in words.
+    """
+
+    results: list[Results]
+    same: np.ndarray
+    elsewhere: Mapping[str, tuple[str, str]]
+    lines: list[str]
+
+    def __repr__(self) -> str:
+        return "\n".join(self.lines)
+
+
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Replay what the command line names; the exit code: 0, 1 for an unexplained difference, 2 for unusable input."""
@@ -47,12 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("run", metavar="RUN_ID", help=readback.ADDRESS)
     parser.add_argument("--trust", action="store_true", help=readback.TRUST)
     typed, console = parser.parse_args(arguments), Console()
-    found = readback.read(typed.run)
-    again = run(found.launches(typed.trust), console)
-    same, elsewhere = identical(found, again), differences(found, again)
-    for line in report(found, again, same, elsewhere):
+    found = replayed(readback.read(typed.run), console, typed.trust)
+    for line in found.lines:
         console.print(printable(line), markup=False, highlight=False, soft_wrap=True)
-    return int(not same.all() and not elsewhere)
+    return int(not found.same.all() and not found.elsewhere)
+
+
+def replayed(found: Recorded, console: Console, trust: bool = False) -> Replayed:
+    """Runs computed again from their record, and compared.
+
+    Raises:
+        InputError: a file that the record carries may not run (see `Recorded.launches`).
+    """
+    again = run(found.launches(trust), console)
+    same, elsewhere = identical(found, again), differences(found, again)
+    return Replayed(again, same, elsewhere, list(report(found, again, same, elsewhere)))
 
 
 def run(launches: Sequence[Launch], console: Console) -> list[Results]:

@@ -33,7 +33,7 @@ def said(found, state, *words):
 
 def test_all_is_right_and_nothing_is_made(capsys, tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["numba>=0.62", "torch>=2; extra == 'peers'"])
-    assert doctor.main() == 0
+    assert doctor.main([]) == 0
     out, error = capsys.readouterr()
     assert error == ""
     assert "\x1b" not in out, "plain where it is piped"
@@ -45,7 +45,7 @@ def test_all_is_right_and_nothing_is_made(capsys, tmp_path, monkeypatch):
 
 def test_the_exit_code_and_the_remedy(capsys, monkeypatch):
     monkeypatch.setattr(doctor, "PARTS", (lambda: iter([doctor.Finding(WRONG, "thing", "is broken", "mend it")]),))
-    assert doctor.main() == 1
+    assert doctor.main([]) == 1
     assert "is broken\n" + " " * 20 + "do: mend it\n1 wrong" in capsys.readouterr().out
 
 

@@ -12,11 +12,11 @@ from adamx.problems import problem
 BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
 
 
-def test_from_python():
-    example = next(block for block in BLOCKS if "adamx.simulate" in block)
+def test_from_python(here):
+    example = next(block for block in BLOCKS if "adamx.sweep(" in block)
     namespace = {}
     exec(example.replace("steps=10_000", "steps=200"), namespace)
-    assert namespace["results"].loss.shape == (3, 297)
+    assert namespace["sweep"].results[0].loss.shape == (11, 297)
 
 
 def test_a_landscape_of_ones_own_in_fifteen_lines(tmp_path):

@@ -110,7 +110,7 @@ def test_choices_of_kernel_are_launches(expand):
 
 
 def test_storage_in_16_bits_is_a_choice_of_kernel(expand):
-    launches = expand("problem=beale", "storage.state=null,bfloat16", "optimizer.lr=0.1,0.2")
+    launches = expand("problem=beale", "dtype=float32", "storage.state=null,bfloat16", "optimizer.lr=0.1,0.2")
     assert [x.storage["state"] for x in launches] == [None, "bfloat16"]
     assert swept(launches) == ["dtype", "lr"]
 
@@ -434,7 +434,7 @@ def test_a_sweep_is_recorded_and_summed_up(type_, fake_engine):
     assert parent.info.run_name == "adam, amsgrad on beale"
     assert parent.data.params["problem.name"] == "beale"
     assert parent.data.params["optimizer"].count("log:1e-3:1:6") == 2
-    assert {"table.parquet", "curves_0_adam_beale_float32.png", "curves_1_amsgrad_beale_float32.png"} <= artifacts
+    assert {"table.parquet", "curves_0_adam_beale_float64.png", "curves_1_amsgrad_beale_float64.png"} <= artifacts
 
 
 def test_ctrl_c_keeps_what_was_finished(type_, fake_engine):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -14,11 +15,14 @@ from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 
 from adamx.analysis import COLORS
-from adamx.analysis.style import STYLE, heading, panels
+from adamx.analysis.scales import SYMBOLS, short
+from adamx.analysis.style import STYLE, Picture, heading, panels
 from adamx.engine.results import Results
+from adamx.inputs.errors import unknown
 from adamx.regimes import REGIMES
 
 ROUNDING = 1e-32  # of the gap at the start; lower values lie on the bottom of a log axis
+MOST_LINES = 9
 EXPLODED = 1e3  # times the gap at the start; higher values leave the top
 
 
@@ -87,7 +91,9 @@ def _curves(results: Results) -> Figure:
     present = [name for name in REGIMES if (results.regime == name).any()]
     across = {1: 1, 2: 2, 4: 2}.get(len(present), 3)
     rows = -(-len(present) // across)
-    figure = Figure(figsize=(9.0 if across > 1 else 7.0, 1.4 + (2.7 if rows > 1 else 3.6) * rows), layout="constrained")
+    figure = Picture(
+        figsize=(9.0 if across > 1 else 7.0, 1.4 + (2.7 if rows > 1 else 3.6) * rows), layout="constrained"
+    )
     axis = gap_axis(results, results.loss)
     grid = panels(figure, len(present), across, "step", axis.label)
     steps = results.steps
@@ -97,9 +103,7 @@ def _curves(results: Results) -> Figure:
     for axes, name in zip(grid, present, strict=True):
         runs = np.flatnonzero(results.regime == name)
         color = COLORS[name]
-        inside = results.loss[:, runs]
-        inside = np.where(np.isfinite(inside), inside, np.inf)
-        low, middle, high = np.quantile(inside, [0.1, 0.5, 0.9], axis=1, method="nearest")
+        low, middle, high = _quantiles(results.loss[:, runs])
         axes.fill_between(steps, _border(axis, low), _border(axis, high), color=color, alpha=0.3, linewidth=0)
         axes.plot(steps, axis.values(results.loss[:, best]), color="black", linewidth=0.9, linestyle=(0, (4, 2)))
         if val_loss is not None and best in runs:
@@ -128,6 +132,55 @@ def _curves(results: Results) -> Figure:
         handles.append(line("its val_loss", color="black", linewidth=1.1, linestyle=(0, (1, 1.5))))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
+
+
+def lines(results: Results, by: str = "regime", ax: Axes | None = None) -> Figure:
+    """The loss over the steps on one pair of axes: for each group of runs its median and its 10-90 % band.
+
+    Args:
+        by: "regime", or a column: a hyperparameter or "seed". Of more than `MOST_LINES` values some are shown, evenly.
+        ax: axes to draw on.
+    Raises:
+        InputError: no such column.
+    """
+    if by != "regime" and by not in results.columns:
+        raise unknown("column", by, ["regime", *results.columns])
+    with rc_context(STYLE):
+        figure = ax.get_figure(root=True) if ax else Picture(figsize=(7.0, 4.8), layout="constrained")
+        assert figure is not None
+        axes = ax or figure.subplots()
+        axis = gap_axis(results, results.loss)
+        for label, runs, color in _groups(results, by):
+            low, middle, high = _quantiles(results.loss[:, runs])
+            axes.fill_between(results.steps, _border(axis, low), _border(axis, high), color=color, alpha=0.2, lw=0)
+            axes.plot(results.steps, axis.values(middle), color=color, linewidth=1.8, label=label)
+        axis.apply(axes)
+        _step_scale(axes, results.steps)
+        axes.set_xlabel("step")
+        axes.set_ylabel(axis.label)
+        axes.legend(title=f"{SYMBOLS.get(by, by)}, runs: median, 10-90 %", fontsize="small")
+        if ax is None:
+            heading(figure, results)
+    return figure
+
+
+def _groups(results: Results, by: str) -> Iterator[tuple[str, np.ndarray, Any]]:
+    """Each group of runs with its label and color."""
+    if by == "regime":
+        for name in REGIMES:
+            if (runs := results.regime == name).any():
+                yield f"{name}, {runs.sum():,}", runs, COLORS[name]
+        return
+    values = np.unique(results.columns[by])
+    shown = values[np.unique(np.linspace(0, len(values) - 1, MOST_LINES).round().astype(int))]
+    for value, place in zip(shown, np.linspace(0, 0.9, len(shown)), strict=True):
+        runs = results.columns[by] == value
+        yield f"{short(value)}, {runs.sum():,}", runs, colormaps["viridis"](place)
+
+
+def _quantiles(loss: np.ndarray) -> np.ndarray:
+    """10 %, 50 % and 90 % of runs at each record; a lost run counts as infinite."""
+    return np.quantile(np.where(np.isfinite(loss), loss, np.inf), [0.1, 0.5, 0.9], axis=1, method="nearest")
 
 
 def _badness(results: Results) -> np.ndarray:

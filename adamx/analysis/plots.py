@@ -20,8 +20,9 @@ from adamx.analysis import COLORS
 from adamx.analysis.curves import curves, gap_axis
 from adamx.analysis.scales import SYMBOLS, Scale, short
 from adamx.analysis.slices import Slice, cut
-from adamx.analysis.style import STYLE, heading, panels
+from adamx.analysis.style import STYLE, Picture, heading, panels
 from adamx.engine.results import Results
+from adamx.inputs.errors import InputError
 from adamx.regimes import REGIMES
 
 __all__ = ["curves", "regime_map"]
@@ -37,7 +38,7 @@ DOT: dict[str, Any] = {
 }
 
 
-def regime_map(results: Results, x: str | None = None, y: str | None = None) -> Figure | None:
+def regime_map(results: Results, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Figure | None:
     """The regimes over two swept hyperparameters, a panel for each value of the others.
 
     A grid becomes cells, random or Sobol points become points, and a sweep of one hyperparameter shows the final loss
@@ -46,39 +47,66 @@ def regime_map(results: Results, x: str | None = None, y: str | None = None) -> 
 
     Args:
         x, y: swept hyperparameters; by default lr and eps, then those with the most values.
+        ax: axes to draw the one panel on, without heading and legend.
     Returns:
         None where nothing was swept.
     Raises:
-        InputError: x or y was not swept.
+        InputError: x or y was not swept, or there are several panels for `ax`.
     """
     view = cut(results, x, y)
     if view is None:
         return None
+    if ax is not None:
+        _on(ax, results, view)
+        return ax.get_figure(root=True)
     with rc_context(STYLE):
         return _line(results, view) if view.y is None else _panels(results, view, view.y)
+
+
+def _on(axes: Axes, results: Results, view: Slice) -> None:
+    """The one panel of a view on axes that somebody has made."""
+    if len(view.panels) > 1:
+        others = ", ".join(view.panels[0])
+        raise InputError(
+            f"one value of {others} fits on the axes, not {len(view.panels)}: draw without them, or take one"
+        )
+    if view.y is None:
+        _losses(axes, results, view)
+        return
+    rgb = _shaded(view.settings, results.minimum) if view.gridded else _plain(view.settings["regime"])
+    _panel(axes, view, view.y, view.panels[0], rgb)
+    axes.set_xticks(*view.x.ticks(7))
+    axes.set_yticks(*view.y.ticks(7))
+    axes.set_xlabel(view.x.label)
+    axes.set_ylabel(view.y.label)
 
 
 def _panels(results: Results, view: Slice, y: Scale) -> Figure:
     width = 7.0 if view.across == 1 else 9.0
     side = (width - 0.8) / view.across
     height = min(side * (0.72 if view.across == 1 else 0.9), 7.2 / view.rows) * view.rows + 1.5
-    figure = Figure(figsize=(width, height), layout="constrained")
+    figure = Picture(figsize=(width, height), layout="constrained")
     grid = panels(figure, len(view.panels), view.across, view.x.label, y.label)
     xticks, yticks = view.x.ticks(max(int(side / 0.5), 3)), y.ticks(6 if view.rows > 1 else 9)
     rgb = _shaded(view.settings, results.minimum) if view.gridded else _plain(view.settings["regime"])
     for axes, panel in zip(grid, view.panels, strict=True):
-        mask = view.inside(panel)
-        draw = _cells if view.gridded else _points
-        draw(axes, view.x, y, view.settings[mask], rgb[mask])
+        _panel(axes, view, y, panel, rgb)
         axes.set_xticks(*xticks)
         axes.set_yticks(*yticks)
         axes.set_title("   ".join(f"{SYMBOLS.get(name, name)} = {short(panel[name])}" for name in sorted(panel)))
-        if np.isfinite(view.settings["final_loss"].iloc[0]) and mask[0]:  # the best is the first
-            _star(axes, view.x.place(view.settings[view.x.name].iloc[:1]), y.place(view.settings[y.name].iloc[:1]))
     shaded = "darker = lower final loss" if view.gridded else ""
     heading(figure, results)
     _legend(figure, results, view, shaded)
     return figure
+
+
+def _panel(axes: Axes, view: Slice, y: Scale, panel: dict[str, float], rgb: np.ndarray) -> None:
+    """The settings of one panel, and the star of the best where it is among them."""
+    mask = view.inside(panel)
+    draw = _cells if view.gridded else _points
+    draw(axes, view.x, y, view.settings[mask], rgb[mask])
+    if np.isfinite(view.settings["final_loss"].iloc[0]) and mask[0]:  # the best is the first
+        _star(axes, view.x.place(view.settings[view.x.name].iloc[:1]), y.place(view.settings[y.name].iloc[:1]))
 
 
 def _plain(regimes: Iterable[str]) -> np.ndarray:
@@ -123,10 +151,17 @@ def _points(axes: Axes, x: Scale, y: Scale, settings: pd.DataFrame, rgb: np.ndar
 
 
 def _line(results: Results, view: Slice) -> Figure:
-    """The final loss of every run over the one swept axis, the median of each setting as a line."""
+    """The final loss of every run over the one swept axis."""
+    figure = Picture(figsize=(7.0, 4.8), layout="constrained")
+    lost = _losses(figure.subplots(), results, view)
+    heading(figure, results)
+    _legend(figure, results, view, "triangles: beyond the top" if lost else "")
+    return figure
+
+
+def _losses(axes: Axes, results: Results, view: Slice) -> bool:
+    """The final losses, the median of each setting as a line; whether some are beyond the top."""
     x = view.x
-    figure = Figure(figsize=(7.0, 4.8), layout="constrained")
-    axes = figure.subplots()
     axis = gap_axis(results, results.loss[-1])
     runs = axis.values(results.loss[-1])
     at = x.place(results.columns[x.name])
@@ -147,9 +182,7 @@ def _line(results: Results, view: Slice) -> Figure:
     axes.set_ylabel(f"final {axis.label}")
     if np.isfinite(view.settings["final_loss"].iloc[0]):
         _star(axes, x.place(view.settings[x.name].iloc[:1]), axis.values(view.settings["final_loss"].iloc[:1]))
-    heading(figure, results)
-    _legend(figure, results, view, "triangles: beyond the top" if lost.any() else "")
-    return figure
+    return bool(lost.any())
 
 
 def _star(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -56,6 +57,26 @@ def settings(results: Results) -> pd.DataFrame:
     frame = frame.join(figures.groupby(group).median())
     order = np.lexsort((frame["reached_step"], np.isin(frame["regime"], FAILING), frame["final_loss"]))
     return frame.iloc[order].reset_index(drop=True)
+
+
+def best(results: Sequence[Results], n: int = 5) -> pd.DataFrame:
+    """The n best settings on each problem, best first: what tells them apart, their medians over seeds, their regime.
+
+    Columns: problem, optimizer, dtype where several were run; the swept hyperparameters; the `final_` figures; `regime`
+    and `runs` (see `settings`).
+    """
+    tables = []
+    for task in dict.fromkeys(r.task for r in results):
+        own = [r for r in results if r.task == task]
+        named = [settings(r).head(n).assign(problem=task, optimizer=r.rule, dtype=r.dtype) for r in own]
+        tables.append(pd.concat(named).sort_values("final_loss", kind="stable").head(n))
+    table = pd.concat(tables, ignore_index=True)
+    several = {"problem": {r.task for r in results}, "optimizer": {r.rule for r in results}}
+    several["dtype"] = {r.dtype for r in results}
+    telling = [name for name, values in several.items() if len(values) > 1]
+    names = dict.fromkeys(name for r in results for name in swept(r))
+    finals = [name for name in table if str(name).startswith("final_")]
+    return table[[*telling, *names, *finals, "regime", "runs"]]
 
 
 @dataclass(frozen=True)

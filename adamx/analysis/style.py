@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 from contextlib import AbstractContextManager
 from typing import Any
@@ -39,7 +40,8 @@ STYLE: dict[Any, Any] = {
 def heading(figure: Figure, results: Results) -> None:
     """What was run, above the figure."""
     title = results.title
-    figure.suptitle(title, fontsize=12 if len(title) < 80 else 10, weight="bold")
+    widest = 72 * figure.get_figwidth() / (0.68 * len(title))  # a bold letter is about 0.68 of its size wide
+    figure.suptitle(title, fontsize=min(12, max(widest, 6)), weight="bold")
 
 
 def panels(figure: Figure, count: int, across: int, xlabel: str, ylabel: str) -> list[Axes]:
@@ -58,6 +60,19 @@ def panels(figure: Figure, count: int, across: int, xlabel: str, ylabel: str) ->
 def styled() -> AbstractContextManager[None]:
     """The context in which every figure is drawn."""
     return rc_context(STYLE)
+
+
+class Picture(Figure):
+    """A figure that a notebook shows, whether pyplot was imported there or not."""
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+
+def image(figure: Figure) -> str:
+    """The figure as HTML that needs no file."""
+    data = base64.b64encode(png(figure)).decode()
+    return f'<img style="max-width: 760px; width: 100%" src="data:image/png;base64,{data}">'
 
 
 def png(figure: Figure) -> bytes:

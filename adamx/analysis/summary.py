@@ -15,7 +15,7 @@ from rich.text import Text
 from adamx.analysis import COLORS
 from adamx.analysis.certainty import certainty
 from adamx.analysis.scales import short
-from adamx.analysis.slices import FAILING, settings, swept
+from adamx.analysis.slices import FAILING, best, settings, swept
 from adamx.engine.results import Results
 from adamx.inputs.errors import printable
 from adamx.regimes import REGIMES
@@ -63,7 +63,7 @@ def findings(results: Results) -> list[str]:
     A threshold is named for a regime where the regime's share on its two sides differs by at least 20 points and by
     more than chance. Where none is, but the failing regimes (spiking, oscillating, diverged) together do, it is that.
     """
-    best = settings(results).iloc[0]
+    first = settings(results).iloc[0]
     lines = []
     for name in swept(results):
         values = results.columns[name]
@@ -71,8 +71,8 @@ def findings(results: Results) -> list[str]:
         if not any(clauses[:-1]):
             clauses.insert(0, _clause(values, np.isin(results.regime, FAILING), "fail"))
         clauses = [clause for clause in clauses if clause] or ["no clear difference"]
-        if np.isfinite(best["final_loss"]):
-            clauses.append(f"best at {short(best[name])}")
+        if np.isfinite(first["final_loss"]):
+            clauses.append(f"best at {short(first[name])}")
         lines.append(f"{name}: {'; '.join(clauses)}")
     return lines
 
@@ -115,11 +115,21 @@ def _percent(share: float) -> str:
     return f"{np.clip(round(100 * share), 1, 99):.0f}%"
 
 
-def _one(results: Results) -> RenderableType:
+def brief(results: Sequence[Results]) -> RenderableType:
+    """The runs of each regime and the best settings, without the findings."""
+    if len(results) > 1:
+        return _rows(results)
+    return Group(Text(results[0].title, style="bold"), _counts(results[0]), "", _best(results))
+
+
+def _counts(results: Results) -> Columns:
     counts = {name: (results.regime == name).sum() for name in REGIMES}
-    shown = [Text(f" {name} {count:,} ", style=_style(name)) for name, count in counts.items() if count]
+    return Columns([Text(f" {name} {count:,} ", style=_style(name)) for name, count in counts.items() if count])
+
+
+def _one(results: Results) -> RenderableType:
     found = map(_finding, [*findings(results), *certainty(results)])
-    return Group(Text(printable(results.title), style="bold"), Columns(shown), "", _best([results]), "", *found)
+    return Group(Text(printable(results.title), style="bold"), _counts(results), "", _best([results]), "", *found)
 
 
 def _finding(line: str) -> Text:
@@ -130,16 +140,19 @@ def _finding(line: str) -> Text:
 
 def _style(regime: str) -> str:
     """The regime's color behind letters that can be read on it."""
+    return f"{ink(regime)} on {COLORS[regime]}"
+
+
+def ink(regime: str) -> str:
+    """The color of letters on the regime's."""
     color = COLORS[regime]
-    bright = sum(int(color[i : i + 2], 16) for i in (1, 3, 5)) > 380
-    return f"{'black' if bright else 'white'} on {color}"
+    return "black" if sum(int(color[i : i + 2], 16) for i in (1, 3, 5)) > 380 else "white"
 
 
 def _best(results: Sequence[Results]) -> Rows:
     """The best settings of some results on one problem: swept values, final loss, held-out accuracy, regime."""
     several = len({r.rule for r in results}) > 1
-    tables = [settings(r).head(BEST).assign(optimizer=r.rule) for r in results]
-    table = pd.concat(tables).sort_values("final_loss", kind="stable").head(BEST)
+    table = best(results, BEST)
     names = list(dict.fromkeys(name for r in results for name in swept(r)))
     accuracy = next((c for c in ("final_val_accuracy", "final_accuracy") if c in table), None)
 

@@ -13,11 +13,13 @@ from adamx.regimes import Criteria, classify
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 Columns = Mapping[str, np.ndarray]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Results:
     """Every run of one optimizer on one problem.
 
@@ -122,6 +124,50 @@ class Results:
                 "regime": pd.Categorical(self.regime),
             }
         )
+
+    def best(self, n: int = 5) -> pd.DataFrame:
+        """The n best settings of the swept hyperparameters, the best first; medians over seeds."""
+        from adamx.analysis import slices
+
+        return slices.best([self], n)
+
+    def map(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Figure | None:
+        """The regimes over two swept hyperparameters, a panel for each value of the others.
+
+        Args:
+            x, y: by default lr and eps, then those with the most values.
+            ax: axes to draw on, where there is one panel.
+        Returns:
+            The figure; None where nothing was swept.
+        Raises:
+            InputError: x or y was not swept.
+        """
+        from adamx.analysis import plots
+
+        return plots.regime_map(self, x, y, ax)
+
+    def plot(self, by: str = "regime", ax: Axes | None = None) -> Figure:
+        """The loss over the steps, the median and the 10-90 % band of each group of runs.
+
+        Args:
+            by: "regime", a panel each; or a column, such as "eps", a line for each value.
+            ax: axes to draw on.
+        Raises:
+            InputError: no such column.
+        """
+        from adamx.analysis import curves
+
+        return curves.curves(self) if by == "regime" and ax is None else curves.lines(self, by, ax)
+
+    def __repr__(self) -> str:
+        from adamx.analysis import shown
+
+        return shown.text([self])
+
+    def _repr_html_(self) -> str:
+        from adamx.analysis import shown
+
+        return shown.html([self])
 
     def take(self, runs: np.ndarray) -> Results:
         """The results of some runs, by position or mask."""

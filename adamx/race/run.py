@@ -16,6 +16,7 @@ from adamx.engine.simulate import simulate
 from adamx.inputs.errors import InputError, unknown, whole
 from adamx.problems import Landscape, Problem
 from adamx.schedules import Schedule
+from adamx.sweep import waiting
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -42,7 +43,9 @@ def run(launches: Sequence[Launch]) -> None:
         if name not in FILES:
             raise unknown("file", name, FILES)
     frames, fps = whole("frames", config["frames"], 2), whole("fps", config["fps"], 1)
+    waiting.say("racing")
     race = compute(launches, _view(config["view"]))
+    waiting.clear()
     console.print(race.title, style="bold", soft_wrap=True)
     console.print(table(race))
     for line in write(race, Path(config["out"]).expanduser(), files, frames, fps):

@@ -28,12 +28,16 @@ from adamx.inputs.errors import InputError
 from adamx.inputs.files import known
 from adamx.record import store
 from adamx.record.address import address, database
+from adamx.record.link import link
 from adamx.record.store import Store, is_sweep
 from adamx.record.tables import LAUNCHES
 from adamx.regimes import Criteria, Figures, Marks
 
 TRUST = "let the Python files that the record carries run, though nobody has run them here: read them first"
-ADDRESS = "a child's run id, PARENT:ROW for a row of its parent's table.parquet, or a parent's run id for all its runs"
+ADDRESS = (
+    "a sweep's run id or `last`, the one begun last, for all its runs; SWEEP:ROW (such as last:12) for a row of its "
+    "table; or a child's run id"
+)
 
 
 @dataclass(frozen=True)
@@ -116,6 +120,41 @@ def open() -> Store:
     return store.open(uri, write=False)
 
 
+def last(store: Store) -> str:
+    """The id of the sweep of the store's experiment that began last.
+
+    Raises:
+        InputError: there is none.
+    """
+    found = store.client.search_runs(
+        [store.experiment.experiment_id],
+        "tags.command LIKE '%'",
+        max_results=1,
+        order_by=["attributes.start_time DESC"],
+    )
+    if not found:
+        raise InputError(f"no sweep is recorded in {store.view} yet")
+    return found[0].info.run_id
+
+
+def artifact(typed: str, name: str, store: Store | None = None) -> str:
+    """Where a browser can open a file of the sweep at an address.
+
+    Raises:
+        InputError: no such sweep, or it has no such file.
+    """
+    store = store or open()
+    run_id = typed.partition(":")[0]
+    run = _run(store, last(store) if run_id == "last" else run_id)
+    if MLFLOW_PARENT_RUN_ID in run.data.tags and not is_sweep(run):
+        run = _run(store, run.data.tags[MLFLOW_PARENT_RUN_ID])
+    found = link(store, run, name)
+    if found is None:
+        again = f"python -m adamx.report {run.info.run_id}"
+        raise InputError(f"sweep {run.info.run_id} has no {name} that a browser can open: {again} draws it")
+    return found
+
+
 def results(run_id: str, store: Store | None = None) -> list[Results]:
     """What a recorded sweep computed, from its parent's artifacts: tables, curves and regimes to the bit."""
     return read(run_id, store).results
@@ -128,7 +167,8 @@ def read(typed: str, store: Store | None = None) -> Recorded:
         InputError: no such run, or one that was not recorded to its end by adamx.
     """
     store = store or open()
-    run_id, _, row = typed.partition(":")
+    named, _, row = typed.partition(":")
+    run_id = last(store) if named == "last" else named
     run = _run(store, run_id)
     above = None if is_sweep(run) else run.data.tags.get(MLFLOW_PARENT_RUN_ID)
     parent = _run(store, above) if above else run
@@ -196,7 +236,7 @@ def _run(store: Store, run_id: str) -> Run:
     try:
         return store.client.get_run(run_id)
     except MlflowException:
-        raise InputError(f"no run {run_id!r} in this MLflow store: {ADDRESS} is needed") from None
+        raise InputError(f"no run {run_id!r} in this MLflow store; what is needed is {ADDRESS}") from None
 
 
 @cache

@@ -16,7 +16,6 @@ from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError, printable
 from adamx.record import readback
 from adamx.record.readback import Recorded
-from adamx.record.store import Store
 from adamx.report.figures import figures
 
 DESCRIPTION = """\
@@ -29,7 +28,7 @@ says."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Redraw what the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.report", description=DESCRIPTION)
-    parser.add_argument("run", metavar="RUN_ID", help='of the sweep: its parent run\'s id, or "last"')
+    parser.add_argument("run", metavar="RUN_ID", help="of the sweep, or `last`, the one begun last")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, instead of the run's artifacts")
     typed, console = parser.parse_args(arguments), Console()
     found = sweep(typed.run)
@@ -53,23 +52,10 @@ def sweep(address: str) -> Recorded:
         InputError: there is none, or it is a single run's address.
     """
     store = readback.open()
-    found = readback.read(last(store) if address == "last" else address, store)
+    found = readback.read(address, store)
     if found.run is not found.parent or ":" in address:
         raise InputError(f"{address} is one run: its sweep is {found.parent.info.run_id}")
     return found
-
-
-def last(store: Store) -> str:
-    """The id of the sweep of the store's experiment that began last."""
-    runs = store.client.search_runs(
-        [store.experiment.experiment_id],
-        "tags.command LIKE '%'",
-        max_results=1,
-        order_by=["attributes.start_time DESC"],
-    )
-    if not runs:
-        raise InputError(f"no sweep is recorded in {store.view} yet")
-    return str(runs[0].info.run_id)
 
 
 def draw(results: Sequence[Results], folder: Path) -> list[str]:

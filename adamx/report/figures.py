@@ -9,9 +9,8 @@ from matplotlib.figure import Figure
 
 from adamx.analysis.plots import curves, regime_map
 from adamx.engine.results import Results
+from adamx.report import REPORT
 from adamx.report.page import report
-
-REPORT = "report.html"
 
 
 def figures(results: Sequence[Results]) -> Iterator[tuple[str, Figure | bytes]]:

@@ -17,6 +17,7 @@ from adamx.analysis.style import png, styled
 from adamx.engine.results import Results
 from adamx.inputs.commands import command
 from adamx.reproduce import Check, Study, studies, study
+from adamx.sweep import waiting
 
 CHILDREN = 200  # runs of a study that are children in MLflow; its tables have all
 
@@ -28,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", help="studies by name or by number of claim; all where none is named")
     parser.add_argument("--quick", action="store_true", help="the subset that takes under two minutes")
     parser.add_argument("--list", action="store_true", help="the studies and how long they take, and nothing else")
+    parser.add_argument("-v", "--verbose", action="store_true", help="every figure of each claim: expected, measured")
     parser.add_argument("--markdown", action="store_true", help="the same as README has it")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the figures here too, as PNG")
     given = parser.parse_args(arguments)
@@ -42,26 +44,41 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         from adamx.record import parent  # with mlflow: seconds
 
-        reproduce(chosen, parent.open(), console, given.out)
+        reproduce(chosen, parent.open(), console, given.out, given.verbose)
     except KeyboardInterrupt:
         console.print("interrupted: the studies above are recorded")
         raise
     return 0
 
 
-def reproduce(chosen: Sequence[Study], store: Any, console: Console, out: Path | None = None) -> None:
-    """Run studies, record each as it ends, and print the table of claims."""
+def reproduce(
+    chosen: Sequence[Study], store: Any, console: Console, out: Path | None = None, verbose: bool = False
+) -> None:
+    """Run studies, record each as it ends, print a line each and a total, and if `verbose` the table of all checks."""
     if out:
         out.mkdir(parents=True, exist_ok=True)
     done = []
     for each in chosen:
-        console.print(
-            f"{each.claims:>6}  {each.name}: {each.title} [dim](about {each.seconds:g} s)[/dim]", highlight=False
-        )
+        waiting.say(f"{each.claims:>6}  {each.name}: {each.title} (about {each.seconds:g} s)")
         checks, seconds = _one(each, store, out)
+        waiting.clear()
         done.append((each, checks, seconds))
-    console.print(_verdicts(done))
-    console.print(f"figures and runs are in MLflow: [bold]{store.view}[/bold]", highlight=False, soft_wrap=True)
+        said = f"{each.claims:>6}  {each.name}: [bold]{verdict(checks)}[/bold]  {each.title} [dim]{seconds:.1f} s[/dim]"
+        console.print(said, highlight=False, soft_wrap=True)
+    if verbose:
+        console.print(_verdicts(done))
+    console.print(total([checks for _, checks, _ in done]), style="bold", highlight=False)
+    details = "" if verbose else "; -v prints what was expected and measured"
+    console.print(
+        f"figures and runs are in MLflow: [bold]{store.view}[/bold]{details}", highlight=False, soft_wrap=True
+    )
+
+
+def total(found: Sequence[Sequence[Check]]) -> str:
+    """How many studies held, and how many of their checks."""
+    held = sum(all(check.held for check in checks) for checks in found)
+    every = [check for checks in found for check in checks]
+    return f"studies that held: {held} of {len(found)}; checks: {sum(check.held for check in every)} of {len(every)}"
 
 
 def verdict(checks: Sequence[Check]) -> str:

@@ -2,7 +2,17 @@
 
 import sys
 
-from adamx.sweep.command import main
+from adamx.sweep import waiting
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit codes are those of `command.main`."""
+    if not any(argument.startswith("-") for argument in sys.argv[1:]):
+        waiting.say("importing")
+    from adamx.sweep import command
+
+    return command.main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -5,19 +5,16 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import hydra
 from omegaconf import DictConfig
 
+import adamx
 from adamx.inputs.commands import command
-from adamx.inputs.errors import InputError
-from adamx.inputs.files import as_they_were, only_typed
+from adamx.inputs.files import only_typed
+from adamx.sweep import waiting
 from adamx.sweep.arguments import Arguments, read
 from adamx.sweep.compose import CONF, PLUGINS, Composer, composing
-
-if TYPE_CHECKING:
-    from adamx.sweep.journal import Journal
 
 
 @command
@@ -28,55 +25,29 @@ def main() -> int:
 
 def begin(primary: str, run: Callable[[Arguments], None]) -> int:
     """What begins with `conf/PRIMARY.yaml` and a command line: Hydra shows what is asked for, or adamx runs."""
-    with only_typed(sys.argv[1:]):
-        typed = read(sys.argv[1:])
-        if typed.shows:
-            show(primary, typed)
-        else:
-            run(typed)
+    if "--version" in sys.argv[1:]:
+        print(f"adamx {adamx.__version__}")
+        return 0
+    try:
+        with only_typed(sys.argv[1:]):
+            typed = read(sys.argv[1:])
+            if typed.shows:
+                show(primary, typed)
+            else:
+                run(typed)
+    finally:
+        waiting.clear()
     return 0
 
 
 def sweep(typed: Arguments) -> None:
     """Run the sweep of a command line, or go on with the one that it names."""
-    resumed = _resumed(typed)
-    try:
-        _sweep(read(resumed.about["overrides"]) if resumed else typed, resumed)
-    finally:
-        if resumed:
-            resumed.release(done=False)
-
-
-def _sweep(typed: Arguments, resumed: Journal | None) -> None:
+    waiting.say("composing")
     from adamx.sweep import run
-    from adamx.sweep.memory import exhausted
-    from adamx.sweep.sweeper import Sweeper
+    from adamx.sweep.plan import planned
 
-    with as_they_were(resumed.files if resumed else {}), Composer("sweep", typed) as composer:
-        sweeper = Sweeper(composer)
-        words = [word for word in typed.overrides if word not in composer.hydras] if resumed else sweeper.arguments()
-        launches = sweeper.launches(words)
-        words = [*typed.options, *composer.hydras, *words]
-        for note in sweeper.notes:
-            print(note)
-        try:
-            run.run(launches, words, resumed)
-        except MemoryError as error:
-            raise exhausted(error) from error
-
-
-def _resumed(typed: Arguments) -> Journal | None:
-    """The journal that `resume=` names; it goes alone, with all that the sweep began with."""
-    named = [word for word in typed.overrides if word.lstrip("+").startswith("resume=")]
-    if not named or named[-1].endswith("=null"):
-        return None
-    if len(typed.words) > 1:
-        raise InputError(f"{named[0]} goes alone, with the overrides that the sweep began with")
-    from adamx.record.address import address
-    from adamx.sweep.journal import find
-    from adamx.sweep.run import check_resumable
-
-    return find(address(), named[0].partition("=")[2], check_resumable)
+    with planned(typed) as plan:
+        run.run(*plan)
 
 
 def show(primary: str, typed: Arguments) -> None:

@@ -11,16 +11,20 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import cached_property
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from hydra import initialize_config_dir
+from hydra import initialize_config_dir, version
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
 from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.plugins.config_source import ConfigSource
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from hydra.types import RunMode
 from omegaconf import DictConfig, ListConfig, OmegaConf
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError
@@ -76,14 +80,20 @@ class Composer:
         if PLUGINS not in sys.path:
             sys.path.append(PLUGINS)
         Folders.typed[:] = [] if folder is None else [Path(folder).resolve()]
+        self._theirs = GlobalHydra.instance().hydra, version.getbase()  # within somebody's hydra.main
         GlobalHydra.instance().clear()
+        own = import_module("hydra_plugins.adamx_plugins")
+        for kind, plugin in ((ConfigSource, own.Files), (SearchPathPlugin, own.Folders)):
+            if plugin.__qualname__ not in {found.__qualname__ for found in Plugins.instance().discover(kind)}:
+                Plugins.instance().register(plugin)  # somebody's Hydra had looked for plugins before
         with composing():
             initialize_config_dir(str(CONF), job_name=self.primary, version_base="1.3")
         self.loader: ConfigLoader = GlobalHydra.instance().config_loader()
         return self
 
     def __exit__(self, *error: object) -> None:
-        GlobalHydra.instance().clear()
+        GlobalHydra.instance().hydra, base = self._theirs
+        version.VersionBase.instance().version_base = base
         Folders.typed.clear()
 
     def parse(self, words: Sequence[str]) -> list[Override]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from time import perf_counter
 
 import numpy as np
@@ -14,6 +14,7 @@ from rich.table import Column
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results, concatenate
 from adamx.inputs.errors import printable
+from adamx.sweep import notebook
 from adamx.sweep.journal import Journal, missing, part
 
 LINE_SECONDS = 5.0  # between two lines where there is no terminal
@@ -27,11 +28,17 @@ class _Bar(Progress):
         yield from (task.fields["words"] for task in self.tasks)
 
 
-def compute(launches: Sequence[Launch], console: Console, journal: Journal | None = None) -> list[Results]:
+def compute(
+    launches: Sequence[Launch],
+    console: Console,
+    journal: Journal | None = None,
+    finished: Callable[[Results], object] | None = None,
+) -> list[Results]:
     """The Results of each launch, with progress on the console; after Ctrl-C, those runs that were finished.
 
     Args:
         journal: has the chunks that need not be computed again, and takes those that are.
+        finished: told each chunk that was computed.
     """
     results: list[Results] = []
     with SweepProgress(launches, console) as progress:
@@ -49,6 +56,8 @@ def compute(launches: Sequence[Launch], console: Console, journal: Journal | Non
                         progress.finished(chunk)
                         parts[first] = chunk
                         first += len(chunk)
+                        if finished:
+                            finished(chunk)
             except KeyboardInterrupt:
                 return [*results, _joined(parts)] if parts else results
             results.append(_joined(parts))
@@ -70,6 +79,7 @@ class SweepProgress:
         self.console = console
         self.runs = sum(map(len, launches))
         self.best = math.nan
+        self._launches, self._begun = len(launches), 0
         self._work = float(sum(len(launch) * launch.steps for launch in launches))  # in updates
         self._done = 0.0  # updates of finished chunks
         self._seconds = self._measured = 0.0  # computing time, and the updates made in it
@@ -84,6 +94,7 @@ class SweepProgress:
             transient=True,
         )
         self._task = self._bar.add_task("", total=self.runs, words="")
+        self._notebook = notebook.Bar() if console.is_jupyter and not console.quiet else None
 
     def __enter__(self) -> SweepProgress:
         if self.console.is_terminal:
@@ -93,13 +104,19 @@ class SweepProgress:
     def __exit__(self, *error: object) -> None:
         if self.console.is_terminal:
             self._bar.stop()
+        if self._notebook:
+            self._notebook.close()
 
     def launch(self, launch: Launch, compiled: bool) -> None:
         """The next launch begins; until its first tick its kernel is loaded or compiled."""
         self._launch, self._last = launch, None
-        words = "loading its kernel" if compiled else "compiling its kernel, once: 5 to 15 s"
+        self._begun += 1
+        which = f" {self._begun} of {self._launches}" * (self._launches > 1)
+        words = f"loading its kernel{which}" if compiled else f"compiling its kernel{which}, once: 5 to 15 s"
         self._bar.update(self._task, description=printable(str(launch)), words=words)
-        if not self.console.is_terminal:
+        if self._notebook:
+            self._notebook.show(str(launch), round(self.runs * self._done / self._work), self.runs, words, at_once=True)
+        elif not self.console.is_terminal:
             self._print(f"{launch}, {len(launch):,} run{'s' * (len(launch) != 1)} of {launch.steps:,} steps: {words}")
 
     def tick(self, updates: int) -> None:
@@ -128,7 +145,9 @@ class SweepProgress:
         self._bar.update(
             self._task, completed=completed, description=printable(str(self._launch)), words=", ".join(words)
         )
-        if not self.console.is_terminal and perf_counter() - self._printed > LINE_SECONDS:
+        if self._notebook:
+            self._notebook.show(str(self._launch), completed, self.runs, ", ".join(words))
+        elif not self.console.is_terminal and perf_counter() - self._printed > LINE_SECONDS:
             self._print(", ".join([f"{completed:,} of {self.runs:,} runs", *words]))
 
     def _print(self, line: str) -> None:

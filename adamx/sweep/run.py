@@ -1,66 +1,174 @@
-"""Run: everything checked, all launches computed, recorded in MLflow and summed up on the terminal."""
+"""Run: everything checked, all launches computed, recorded in MLflow, and for the command summed up on the terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import webbrowser
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from functools import partial
+from dataclasses import dataclass
 from time import perf_counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from adamx.engine import backends
 from adamx.engine.launch import Launch, swept
-from adamx.engine.results import told_apart
+from adamx.engine.results import Results, told_apart
 from adamx.inputs.errors import InputError, flag, printable, unknown, whole
 from adamx.record import identity
 from adamx.record.children import select
-from adamx.sweep import journal
+from adamx.sweep import journal, waiting
 from adamx.sweep.journal import AbandonedError, Journal, part
 from adamx.sweep.memory import exhausted
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
+
+    from adamx.record.store import Store
 
 AGAIN = "python -m adamx.sweep resume=last"
 
 
-def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal | None = None) -> None:
-    """Check everything, compute all launches, record them in MLflow and print what came out.
+@dataclass(frozen=True)
+class Done:
+    """What was recorded of a sweep.
 
-    Args:
-        overrides: as typed, for the record. resumed: of the sweep that they began, if it was interrupted.
+    Attributes:
+        run_id: of its parent run. results: of each launch, as far as finished. planned: runs. children: a sentence.
+    """
+
+    store: Store
+    run_id: str
+    results: list[Results]
+    planned: int
+    children: str
+
+    @property
+    def runs(self) -> int:
+        """How many were finished."""
+        return sum(map(len, self.results))
+
+
+def run(
+    launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal | None = None, notes: Sequence[str] = ()
+) -> None:
+    """The command: perform the sweep, print what came out, and say where it can be looked at.
+
+    The arguments and errors are those of `perform`.
+
     Raises:
-        InputError: before anything is computed or recorded; or the store was lost: what is finished is in the journal.
         KeyboardInterrupt: after what was finished has been recorded and the parent run marked KILLED.
     """
     from rich.console import Console
-    from rich.markup import escape
 
-    console, config = Console(), launches[0].config
-    say = partial(console.print, highlight=False, soft_wrap=not console.is_terminal)
+    console = Console()
+    done = perform(launches, overrides, resumed, notes, console)
+    if done is None:
+        return
+    if done.results:
+        from adamx.analysis.summary import summary
+
+        console.print(summary(done.results), soft_wrap=not console.is_terminal)
+    for line in whereabouts(done, launches[0].config["open"]):
+        console.print(line, soft_wrap=True)  # an address is copied whole
+    if done.runs < done.planned:
+        said = f"interrupted: {done.runs:,} of {done.planned:,} runs were finished; {AGAIN} computes the rest"
+        console.print(said, highlight=False, soft_wrap=not console.is_terminal)
+        raise KeyboardInterrupt
+
+
+def whereabouts(done: Done, browse: bool = False) -> Iterator[Text]:
+    """Where a sweep can be looked at, a line each: its report, its id, a run worth explaining, and all sweeps.
+
+    Args:
+        browse: whether to open the report in the browser.
+    """
+    from rich.text import Text
+
+    from adamx.record.link import link
+    from adamx.report import REPORT
+
+    run = done.store.client.get_run(done.run_id)
+    if report := link(done.store, run, REPORT):
+        yield Text.assemble("report: ", (printable(report), f"link {report}"))
+        if browse and not webbrowser.open(report):
+            yield Text("no browser was found here: open that address in one")
+    yield Text(f"sweep: {done.run_id} (or `last`); {done.children}")
+    if (row := spiked(done.results)) is not None:
+        yield Text.assemble("explain a spike: ", (f"python -m adamx.why last:{row}", "bold"))
+    yield Text.assemble("all sweeps: ", (printable(done.store.view), "bold"))
+
+
+def spiked(results: Sequence[Results]) -> int | None:
+    """The row of the sweep's table of the spiking run that had come closest to its minimum; None where none spiked."""
+    gaps = [np.where(r.regime == "spiking", r.figures["best"], np.inf) for r in results]
+    rows = np.concatenate(gaps) if gaps else np.empty(0)
+    return int(rows.argmin()) if np.isfinite(rows).any() else None
+
+
+def perform(
+    launches: Sequence[Launch],
+    overrides: Sequence[str],
+    resumed: Journal | None,
+    notes: Sequence[str],
+    console: Console,
+    finished: Callable[[Results], object] | None = None,
+) -> Done | None:
+    """Check everything, compute all launches and record them in MLflow, with progress on the console.
+
+    Args:
+        overrides: as typed, for the record. resumed: of the sweep that they began, if it was interrupted.
+        notes: lines to be said first.
+        finished: told each chunk of runs as it is complete.
+    Returns:
+        None where nothing was to be computed: a dry run, or all runs are recorded already. After Ctrl-C `results` are
+        what was finished, and the parent run is marked KILLED.
+    Raises:
+        InputError: before anything is computed or recorded; or the store was lost: what is finished is in the journal.
+    """
+    config = launches[0].config
+
+    def now(words: str) -> None:
+        if not console.quiet:
+            waiting.say(words)
+
+    def say(sentence: str) -> None:
+        now("")
+        console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
+
+    for note in notes:
+        say(note)
     if sentence := backends.configure(config["backend"]):
-        say(sentence, markup=False)
+        say(sentence)
     record = config.get("record")
     if not isinstance(record, Mapping):
         raise InputError(f"record is {record!r}: a name is needed")
     limit, drawn = whole("record.limit", record["limit"], 1), flag("record.figures", record["figures"])
+    flag("open", config["open"])
     mode = record["children"]
     select([], mode)  # an unknown mode is said now
     if config["skip"] not in (None, "recorded"):
         raise unknown("skip", config["skip"], ["recorded"])
     data = list(dict.fromkeys(about for each in launches if (about := getattr(each.problem, "about", ""))))
     for line in data:
-        say(line, markup=False)
+        say(line)
     from adamx.sweep.estimate import check_memory, estimate
 
     if flag("dry_run", config["dry_run"]):
-        console.print(estimate(launches, mode, limit), highlight=False, soft_wrap=True)
-        return
+        now("measuring")
+        said = estimate(launches, mode, limit)
+        now("")
+        console.print(said, highlight=False, soft_wrap=True)
+        return None
     check_memory(launches)
+    now("loading MLflow")
     from adamx.record import parent  # with mlflow: seconds
     from adamx.record.writer import environment
     from adamx.report.figures import figures
     from adamx.sweep.progress import compute
 
+    now("opening the store")
     store = parent.open(resumed.store, run_id=resumed.run_id) if resumed else parent.open()
     parent.bury(store)
     rows = resumed.rows if resumed else _rows(launches, config["skip"], store)
@@ -69,7 +177,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     if total < planned:
         say(f"{planned - total:,} of {planned:,} runs are recorded already, and skipped")
     if not total:
-        return
+        return None
     launches = [own for own in parts if len(own)]
     if resumed:
         resumed.take(launches)
@@ -79,41 +187,38 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         own = sources(launches)
         sweep = parent.start(store, _name(launches), config_of_all, overrides, own, data="\n".join(data))
         kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows, _files(launches))
-    finished = False
+    complete = False
     try:
+        now("")
         start = perf_counter()
-        results = told_apart(compute(launches, console, kept))
+        results = told_apart(compute(launches, console, kept, finished))
         done, seconds = sum(map(len, results)), perf_counter() - start
         sentence = "nothing was finished"
         if results:
+            now("recording")
             sentence = sweep.write(results, swept(launches), mode, limit, whole=done == total)
         rate = {"runs_per_second": kept.computed / seconds} if kept.computed else {}
+        now("drawing")
         sweep.finish(
             "FINISHED" if done == total else "KILLED",
             figures(results) if drawn else (),
             {"seconds": seconds, **rate} if done == total else {},
         )
-        finished = done == total
+        complete = done == total
     except BaseException as error:
         with suppress(Exception), environment(MLFLOW_HTTP_REQUEST_MAX_RETRIES="0"):  # the store may be what failed
             sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         if isinstance(error, MemoryError):
             error = exhausted(error)
         if isinstance(error, InputError):
-            finished = kept.empty  # as where a user's file cannot be compiled
-            if not finished:
+            complete = kept.empty  # as where a user's file cannot be compiled
+            if not complete:
                 raise InputError(f"{error}; what was finished is kept, and {AGAIN} goes on with it") from error
-        raise
+        raise error
     finally:
-        kept.release(done=finished)
-    if results:
-        from adamx.analysis.summary import summary
-
-        console.print(summary(results), soft_wrap=not console.is_terminal)
-    say(f"{sentence}; to look at them: [bold]{escape(printable(store.view))}[/bold]")
-    if done < total:
-        say(f"interrupted: {done:,} of {total:,} runs were finished; {AGAIN} computes the rest")
-        raise KeyboardInterrupt
+        kept.release(done=complete)
+        now("")
+    return Done(store, sweep.run_id, results, total, sentence)
 
 
 def sources(launches: Sequence[Launch]) -> dict[str, bytes]:

@@ -26,7 +26,7 @@ from adamx.schedules import Schedule
 from adamx.sweep.compose import Composer, composing, resolved
 from adamx.sweep.sources import GROUPS
 
-SHARED = ("record", "dry_run", "default_grid", "skip", "resume")  # one value for the whole sweep
+SHARED = ("record", "dry_run", "default_grid", "skip", "resume", "open")  # one value for the whole sweep
 ELSEWHERE = ("backend", "record")  # groups that say where runs are computed and recorded, not which
 NESTED = ("storage", "regimes")  # what has settings and is no group
 Points = np.ndarray | Interval

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 from adamx.why.explain import explain
 
+WHICH = "SWEEP:ROW for a row of a sweep's table, such as last:12 of the sweep begun last; or a child's run id"
 DESCRIPTION = """\
 Which single knob would have saved a recorded run: re-runs it with one knob changed (hyperparameters up and down, a
 warm-up, other precisions, AMSGrad for Adam) and says the smallest change of each that works; for a run that
@@ -34,7 +35,7 @@ MLFLOW_TRACKING_URI says."""
 def main(arguments: Sequence[str] | None = None) -> int:
     """Explain the run that the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.why", description=DESCRIPTION)
-    parser.add_argument("run", metavar="RUN_ID", help="a child's run id, or PARENT:ROW for a row of its table.parquet")
+    parser.add_argument("run", metavar="RUN_ID", help=WHICH)
     parser.add_argument("knobs", metavar="KNOB", nargs="*", help="only these, such as eps lr dtype; default: all")
     parser.add_argument("--out", type=Path, help="the .png to write, instead of one among the run's artifacts")
     parser.add_argument("--trust", action="store_true", help=readback.TRUST)

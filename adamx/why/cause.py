@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from itertools import cycle, groupby
 
 import numpy as np
@@ -17,7 +18,7 @@ from rich.table import Table
 from adamx.analysis import COLORS
 from adamx.analysis.curves import gap_axis
 from adamx.analysis.scales import Scale, short
-from adamx.analysis.style import heading, styled
+from adamx.analysis.style import Picture, heading, image, styled
 from adamx.engine.results import Results
 from adamx.regimes import REGIMES
 from adamx.why.knobs import Change, Tried, smallest
@@ -26,7 +27,7 @@ DASHES = ("-", (0, (6, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 SHADES = ("black", "#117733", "#CC79A7", "#56B4E9", "#882255", "#332288", "#44AA99", "#999933")  # no regime has them
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Cause:
     """A run as it was, what theory says of it (or None), and what became of it with each knob changed."""
 
@@ -37,6 +38,17 @@ class Cause:
     @property
     def converged(self) -> bool:
         return bool(self.run.regime[0] == "converged")
+
+    def __repr__(self) -> str:
+        return "\n".join([self.run.title, *sentences(self)])
+
+    def _repr_html_(self) -> str:
+        said = "<br>".join(escape(line) for line in sentences(self))
+        return f"<b>{escape(self.run.title)}</b><br>{said}<br>{image(self.draw())}"
+
+    def draw(self) -> Figure:
+        """The figure of `figure`."""
+        return figure(self)
 
     @property
     def turning(self) -> list[Tried]:
@@ -134,7 +146,7 @@ def _figure(cause: Cause) -> Figure:
     scaled = [tries for tries in cause.knobs.values() if tries[0].change.kind not in plain]
     named = [t for t in cause.tries if t.change.kind in plain]
     strips = len(scaled) + bool(named)
-    figure = Figure(figsize=(8.0, 4.3 + 0.62 * strips), layout="constrained")
+    figure = Picture(figsize=(8.0, 4.3 + 0.62 * strips), layout="constrained")
     top, *below = figure.subplots(1 + strips, 1, height_ratios=[3.6, *[0.22] * strips])
     _curves(top, cause.run, cause.turning[: len(SHADES)])
     for axes, tries in zip(below, scaled, strict=False):
