@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 import adamx
 from adamx import instruments
+from adamx.engine.cpu import backend, landscape, task
+from adamx.engine.kernels.landscape import kind_of
 from adamx.engine.kernels.sharpness import H, largest_eigenvalue
 from adamx.inputs.errors import InputError
 from adamx.instruments import quantile
 from adamx.optimizers import optimizers, rule
 from adamx.portable import specialise
-from adamx.problems import problem, problems
+from adamx.problems import Task, problem, problems
 
 EVERY = tuple(instruments.CURVES)
 OF_TASKS = tuple(name for name in EVERY if name not in instruments.OF_LANDSCAPES)
@@ -182,18 +184,60 @@ def test_what_cannot_be_asked():
     assert instruments.check(["lag", "grad_norm", "lag"], rule("adam"), task) == ("grad_norm", "lag")
 
 
-@pytest.mark.parametrize("name", [n for n in optimizers() if rule(n).preconditioner])
-def test_a_preconditioner_is_what_the_update_divides_by(name):
-    """From rest, where momentum is the gradient alone, the first move is rate times m_hat."""
-    r = rule(name)
-    h = r.Hyper(**{**r.defaults, "lr": 0.01, **{k: 0.3 for k in r.defaults if k == "eps"}})
-    h = h._replace(**{k: 0.0 for k in r.defaults if k == "weight_decay"})
-    clock, now = r.per_step(1.0, r.initial_clock(h), h)
-    g = 0.4
-    mean = (r.Pool(*r.pool(1.0, g, r.initial_state(h), h, now)),) if r.pool else ()
-    x, state = r.update(1.0, g, r.initial_state(h), h, now, *mean)
-    _, rate = r.preconditioner(state, h, clock)
-    assert 1.0 - x == pytest.approx(rate * g, rel=1e-12)
+SCALED = [n for n in optimizers() if rule(n).preconditioner]
+
+
+def without_momentum(r):
+    """Hyperparameters with which a move is -rate g, and much besides lr changes the rate."""
+    still = {"beta1": 0.0, "momentum": 0.0, "alpha": 0.0, "weight_decay": 0.0, "lr_decay": 0.05, "interval": 20.0}
+    still |= {"eps": 0.1} | ({"beta2": 0.0} if r.name == "adan" else {})
+    return {k: v for k, v in still.items() if k in r.defaults} | {"lr_warmup": 10.0, "lr_end": 0.1}
+
+
+def test_all_but_the_rules_of_signs_have_an_effective_rate():
+    assert {*optimizers()} - {*SCALED} == {"lion", "rprop", "signum"}
+    assert [n for n in optimizers() if rule(n).alternating] == SCALED
+
+
+@pytest.fixture
+def interpreted(monkeypatch):
+    """The kernels of the CPU as plain Python: nothing is compiled."""
+
+    def kernel_for(p, chunk):
+        if isinstance(p, Task):
+            kind = (chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+            layout, kernel = task.kernel_for.__wrapped__(*kind)
+        else:
+            layout, kernel = landscape.kernel_for.__wrapped__(kind_of(p, chunk))
+        return layout, kernel.py_func
+
+    monkeypatch.setattr(landscape, "LANES", 2)
+    monkeypatch.setattr(backend, "_kernel", kernel_for)
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_the_effective_rate_is_the_one_that_is_applied(name, interpreted):
+    """Of one coordinate without momentum |D| = rate |g| at every step, and the sharpness is that rate's."""
+    hyper = {**without_momentum(rule(name)), "lr": [0.01, 0.3]}
+    shown = ["effective_lr", "grad_norm", "update_rms", "sharpness"]
+    bowl = problem("quadratic", {"curvature": 3.0})
+    seen = adamx.simulate(name, bowl, hyper, 60, schedule="cosine", instruments=shown)
+    rate, g, move = (seen.curves[k] for k in ("effective_lr_50", "grad_norm", "update_rms"))
+    assert np.allclose(move, rate * g, rtol=1e-9, atol=1e-15) and (g > 0).any()
+    over = seen.curves["sharpness"] / seen.curves["sharpness_limit"]
+    assert np.allclose(over, 3 * rate / 2, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in scalar multiply")  # random bits wrap around
+@pytest.mark.parametrize("name", SCALED)
+def test_the_effective_rates_of_a_task_are_those_that_are_applied(name, interpreted):
+    """Least squares of one constant input: two coordinates, each a tensor of its own, with the same gradient."""
+    p = Task(np.ones((3, 1)), np.full(3, 2.0), np.ones((1, 1)), np.ones(1), (1, 1), "squares", 0, 0.1)
+    hyper, shown = {**without_momentum(rule(name)), "lr": 0.05}, ["effective_lr", "grad_norm", "update_rms"]
+    seen = adamx.simulate(name, p, hyper, 30, schedule="linear", instruments=shown)
+    low, high, g, move = (seen.curves[k] for k in ("effective_lr_10", "effective_lr_90", "grad_norm", "update_rms"))
+    assert np.allclose(low, high)
+    assert np.allclose(move, low * g / math.sqrt(2), rtol=1e-9, atol=1e-15)
 
 
 ONLINE = """
