@@ -123,7 +123,7 @@ def training(
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and `train`."""
     real: Any = np.dtype(dtype).type
     layout = Layout(rule, 0, schedule is not None)
-    start, walk = network(dtype, team)
+    start, walk, *_ = network(dtype, team)
     share, first_worker, sync, dot = team.share, team.first, team.sync, team.dot
     per_step = specialise(rule.per_step, dtype)
     begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
@@ -145,11 +145,11 @@ def training(
     @portable
     def train(
         run, carry, marks, seed, point, moved, memory, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, minimizers, curves, probe, out, g, capacity, scratch, look, spare, t0, t1, steps, tail, every,
+        criteria, minimizers, curves, out, g, capacity, scratch, look, spare, t0, t1, steps, tail, every,
     ):  # fmt: skip
         """Run number `run` from step t0 up to t1.
 
-        Its point, last move, state, gradient and probe are flat; what only one worker writes is read after a sync.
+        Its point, last move, state and gradient are flat; what only one worker writes is read after a sync.
         """
         c = load_criteria(criteria, 0)
         if t0 == 0 and fresh:
@@ -199,7 +199,7 @@ def training(
                         measure(seen, out, record, run)
                     if sharp:
                         most = sharpness(
-                            kind, look.before, widths, look.rate, probe, seed, data, labels, capacity, scratch, spare
+                            kind, look.before, widths, look.rate, seed, data, labels, capacity, scratch, spare
                         )
                         if first_worker():
                             out[SHARP, record, run] = most / h.lr
