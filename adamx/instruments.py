@@ -1,8 +1,9 @@
 """Instruments: what a run can show besides its loss, chosen by name. What is not asked for costs nothing.
 
 They look at the step from x_t to x_{t+1}: the gradient g at x_t, the move D = x_{t+1} - x_t, sqrt(v_hat) as the rule
-has it once it has seen g, and the effective rate lr / (sqrt(v_hat) + eps) with which it multiplied m_hat (the rule's
-`preconditioner` says both). At every recorded step they give curves:
+divides by it in this step, and the effective rate with which it multiplies its momentum m_hat (the rule's
+`preconditioner` says both): lr / (sqrt(v_hat) + eps), and what else there is, such as a trust ratio. lr is that of the
+step, after its schedule. At every recorded step they give curves:
 
     grad_norm       |g|, Euclidean
     update_rms      sqrt(mean D^2)
@@ -14,9 +15,10 @@ has it once it has seen g, and the effective rate lr / (sqrt(v_hat) + eps) with 
     distance        to the nearest known minimizer (landscapes that have one)
     path            x0, x1, ...: the point itself (landscapes)
     sharpness       the largest eigenvalue of P^-1 H, with P = diag(lr / effective rate); and sharpness_limit,
-                    (2 + 2 beta1) / ((1 - beta1) lr) (Polyak momentum: (2 + 2 momentum) / lr), above which the rule with
-                    frozen P diverges on the quadratic with that Hessian. Cohen et al. 2022, arXiv 2207.14484,
-                    section 2. Of all training rows, whatever the batch
+                    2 / (lr F), above which the rule with frozen P diverges on the quadratic with that Hessian. F is
+                    the momentum's answer to gradients 1, -1, 1, ... (the rule's `alternating`): 1 without momentum,
+                    (1 - beta1) / (1 + beta1) in Adam, 1 / (1 + momentum) in Polyak's. Cohen et al. 2022, arXiv
+                    2207.14484, section 2. Of all training rows, whatever the batch
     crossings       figures instead of a curve, at every step: how often the sharpness rose above its limit, also
                     counted in the run's second half alone, and the first time (landscapes)
 """
@@ -45,7 +47,7 @@ class Seen(NamedTuple):
     g: Any
     move: Any
     root: Any  # sqrt(v_hat)
-    rate: Any  # lr / (sqrt(v_hat) + eps)
+    rate: Any  # effective
     minimizers: Any
     lr: float
     eps: float
@@ -143,21 +145,6 @@ def quantile(values, share):
     return high
 
 
-@portable
-def limit_of_beta1(h):
-    return (2 + 2 * h.beta1) / ((1 - h.beta1) * h.lr)
-
-
-@portable
-def limit_of_momentum(h):
-    return (2 + 2 * h.momentum) / h.lr
-
-
-@portable
-def limit_of_none(h):
-    return 2 / h.lr
-
-
 def _quantile_of(share: float, dtype: str) -> Callable[..., Any]:
     function, share = specialise(quantile, dtype), np.dtype(dtype).type(share)
 
@@ -182,6 +169,7 @@ CURVES: dict[str, tuple[str, ...]] = {
 }
 OF_LANDSCAPES = ("distance", "path", "crossings")
 OF_SCALE = ("below_eps", "effective_lr", "lag", "sharpness", "crossings")
+OF_LIMIT = ("sharpness", "crossings")
 OF_EPS = ("below_eps", "lag")
 FUNCTIONS = {f.__name__: f for f in (grad_norm, update_rms, largest_step, below_eps, lag, distance, sharpness_limit)}
 
@@ -201,6 +189,8 @@ def check(chosen: object, rule: Rule, problem: Problem) -> tuple[str, ...]:
             raise unknown("instrument", name, CURVES)
         if name in OF_SCALE and rule.preconditioner is None:
             raise InputError(f"instrument {name!r} needs an optimizer with a `preconditioner`; {rule.name} has none")
+        if name in OF_LIMIT and rule.alternating is None:
+            raise InputError(f"instrument {name!r} needs an optimizer with `alternating`; {rule.name} has none")
         if name in OF_EPS and "eps" not in rule.Hyper._fields:
             raise InputError(f"instrument {name!r} needs an optimizer with an eps; {rule.name} has none")
         if name in OF_LANDSCAPES and not isinstance(problem, Landscape):
@@ -220,10 +210,12 @@ def curves(chosen: Sequence[str], dim: int) -> tuple[str, ...]:
 
 
 def limit_of(rule: Rule, dtype: str) -> Callable[..., Any]:
-    """f(h): the sharpness above which the rule with frozen rates diverges on a quadratic."""
-    if "beta1" in rule.Hyper._fields:
-        return specialise(limit_of_beta1, dtype)
-    return specialise(limit_of_momentum if "momentum" in rule.Hyper._fields else limit_of_none, dtype)
+    """f(clock, h, now): the sharpness above which the rule with frozen rates diverges on a quadratic."""
+    two = np.dtype(dtype).type(2)
+    answer = specialise(rule.alternating, dtype) if rule.alternating else portable(lambda clock, h, now: two)
+    return generate(
+        "def limit_of(clock, h, now):\n    return two / (h.lr * answer(clock, h, now))\n", two=two, answer=answer
+    )
 
 
 def eps_of(rule: Rule) -> Callable[..., Any]:

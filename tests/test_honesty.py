@@ -248,37 +248,69 @@ def test_the_thresholds_are_those_of_the_docstring():
 # --- rules -----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [n for n in optimizers() if rule(n).preconditioner])
-def test_a_preconditioner_tells_root_and_rate(name):
-    """With a constant gradient and no momentum the move is rate g at every step; root is sqrt(v_hat) or 1."""
-    r = test_optimizers.rule(name)
-    h = {k: v for k, v in {"lr": 0.01, "eps": 0.3, "beta1": 0.0, "weight_decay": 0.0}.items() if k in r.defaults}
-    h |= {k: 0.2 for k in r.defaults if k in ("eps_root", "eps_hat", "eps_added")} if name != "adabelief" else {}
-    h = r.Hyper(**h)
-    x, state, clock, g = 1.0, r.initial_state(h), r.initial_clock(h), 0.4
-    for t in range(1, 6):
+SCALED = [n for n in optimizers() if rule(n).preconditioner]
+
+
+def walked(r, h, gradients, x=1.0, still=False):
+    """Every step of one coordinate: (t, gradient, move, root, rate, alternating); `still` leaves x where it is."""
+    state, clock = r.initial_state(h), r.initial_clock(h)
+    for t, g in enumerate(gradients, 1):
         clock, now = r.per_step(float(t), clock, h)
         mean = (r.Pool(*r.pool(x, g, state, h, now)),) if r.pool else ()
+        root, rate = r.preconditioner(x, g, state, clock, h, now, *mean)
         new, state = r.update(x, g, state, h, now, *mean)
-        root, rate = r.preconditioner(state, h, clock)
-        assert x - new == pytest.approx(rate * g, rel=1e-9), t
-        assert root >= 0
-        x = new
-    h = h._replace(**dict.fromkeys({"eps_root", "eps_hat", "eps_added"} & {*h._fields}, 0.0))
-    root, rate = r.preconditioner(state, h, clock)
-    if name not in ("eadam", "adabelief"):  # their eps is in v itself
-        assert root == pytest.approx(h.lr / rate - getattr(h, "eps", 0.0), rel=1e-9)
+        yield t, g, new - x, root, rate, r.alternating(clock, h, now)
+        x = x if still else new
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_preconditioner_tells_root_and_rate(name):
+    """Without momentum every move is -rate g, whatever else the rule does; root is what lr is divided by, but for eps.
+
+    Gradients of all sizes, one of them a spike; rates that fall, clip, warm up and forget.
+    """
+    r = test_optimizers.rule(name)
+    plain = {"lr": 0.01, "beta1": 0.0, "momentum": 0.0, "alpha": 0.0, "weight_decay": 0.0, "beta3": 0.9}
+    plain |= {"beta2": 0.0} if name == "adan" else {}
+    eps = {"eps": 0.3, "eps_root": 0.2, "eps_hat": 0.2, "eps_added": 0.2, "eps_floor": 0.4}
+    changing = {"lr_decay": 0.3, "threshold": 9.0, "interval": 7.0, "warmup": 4.0}
+    for extra in ({}, eps, changing):
+        h = r.Hyper(**{k: v for k, v in (plain | extra).items() if k in r.defaults})
+        random = np.random.default_rng(0).normal(size=12) * 10.0 ** np.arange(-4, 2).repeat(2)
+        for t, g, move, root, rate, answer in walked(r, h, [*random.tolist(), 1e3, 0.4]):
+            assert move == pytest.approx(-rate * g, rel=1e-9, abs=1e-13), (t, extra)
+            assert root >= 0 and answer == 1
+    for k in {"eps", "eps_root", "eps_hat", "eps_added", "eps_floor", "lr_decay"} & {*h._fields}:
+        h = h._replace(**{k: 0.0})
+    others = ("adadelta", "adam_atan2", "adopt", "avagrad", "lamb", "padam", "radam", "spam", "stable_adamw")
+    if name in (*others, "adabelief"):  # they multiply by more than lr / root; AdaBelief's v is 0 without momentum
+        return
+    for t, _, _, root, rate, _ in walked(r, h, [0.4, -1.0, 3.0]):
+        assert h.lr == pytest.approx(rate * root, rel=1e-9), t
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_momentum_answers_alternating_gradients_as_its_rule_says(name):
+    """Gradients g, -g, g, ... for so long that all averages stand still: a move is -rate alternating g."""
+    r = test_optimizers.rule(name)
+    settled = {"lr": 0.01, "beta1": 0.8, "beta2": 0.6, "beta3": 0.7, "momentum": 0.8, "weight_decay": 0.0}
+    slow = {"alpha_warmup": 900.0, "beta3_warmup": 900.0}  # which never stands still
+    for extra in ({}, {"ema": True, "bias_correction": False, "centered": True}, slow):
+        h = r.Hyper(**{k: v for k, v in (settled | extra).items() if k in r.defaults})
+        for t, g, move, _, rate, answer in walked(r, h, [0.4, -0.4] * 200, still=True):
+            if t > 390:
+                assert answer > 0
+                assert move == pytest.approx(-rate * answer * g, rel=1e-2 if extra is slow else 1e-6), t
 
 
 def test_a_centered_root_is_the_standard_deviation():
     g = np.random.default_rng(0).normal(0.5, 1, 60)
     r = test_optimizers.rule("rmsprop")
-    h, state = r.Hyper(beta2=0.9, centered=True), r.initial_state(r.Hyper())
-    for t, gt in enumerate(g, 1):
-        _, state = r.update(0.0, float(gt), state, h, None)
+    h = r.Hyper(beta2=0.9, centered=True)
+    for t, _, _, root, _, _ in walked(r, h, g.tolist()):
         weights = 0.1 * 0.9 ** np.arange(t)[::-1]
         mean = (weights * g[:t]).sum()
-        assert r.preconditioner(state, h, None)[0] ** 2 == pytest.approx((weights * g[:t] ** 2).sum() - mean**2)
+        assert root**2 == pytest.approx((weights * g[:t] ** 2).sum() - mean**2)
 
 
 def test_rounding_below_zero_is_no_deviation():
@@ -286,12 +318,13 @@ def test_rounding_below_zero_is_no_deviation():
     r = test_optimizers.rule("rmsprop")
     h = r.Hyper(lr=1.0, beta2=0.9, eps=1e-3, centered=True)
     for g in (1.9164651165895739, 0.7868932723367427):  # below zero in the end
-        state = r.initial_state(h)
-        for t in range(1500):
-            new, state = r.update(0.0, g, state, h, None)
+        for t, _, move, _, rate, _ in walked(r, h, [g] * 1500, still=True):
             if t > 500:
-                assert -new == pytest.approx(g / h.eps, rel=1e-3)
-                assert r.preconditioner(state, h, None)[1] == pytest.approx(1 / h.eps, rel=1e-3)
+                assert -move == pytest.approx(g / h.eps, rel=1e-3)
+                assert rate == pytest.approx(1 / h.eps, rel=1e-3)
+        state = r.initial_state(h)
+        for _ in range(1500):
+            _, state = r.update(0.0, g, state, h, None)
         assert state.v - state.a * state.a < 0
 
 

@@ -609,7 +609,8 @@ LINES = [
     "update = portable(lambda x, g, s, h, n: update(x, g, s, h, n))",
     "per_step = 3", "per_step = portable(lambda t, c, h: 1 / 0)", "per_step = portable(lambda t: t)", "pool = 3",
     "pool = portable(lambda *a: None)", "initial_state = 3", "initial_state = lambda h: None", "initial_clock = 3",
-    "initial_state = lambda h: 1 / 0", "Clock = 3", "preconditioner = 3", "__name__ = 3", "__doc__ = 3", "State = int",
+    "initial_state = lambda h: 1 / 0", "Clock = 3", "preconditioner = 3", "alternating = 3",
+    "preconditioner = portable(lambda state, h, clock: (1.0, h.lr))", "__name__ = 3", "__doc__ = 3", "State = int",
     "x = '\\ud800'", "from __future__ import nothing", "\0", "\ufeff", "# coding: nonsense", "from . import x",
     "from adamx.problems.beale import *", "from adamx.optimizers.adam import *", "return 3", "yield", "await x",
 ]  # fmt: skip

@@ -1,6 +1,7 @@
 """Instruments against NumPy: what they show of a run is what the run did, and looking changes nothing."""
 
 import importlib
+import itertools
 import math
 
 import naive
@@ -11,12 +12,17 @@ from hypothesis import strategies as st
 
 import adamx
 from adamx import instruments
-from adamx.engine.kernels.sharpness import H, largest_eigenvalue
+from adamx.engine.cpu import backend, landscape, task
+from adamx.engine.kernels.curvature import Tangents, curvature
+from adamx.engine.kernels.landscape import kind_of
+from adamx.engine.kernels.network import Scratch
+from adamx.engine.kernels.sharpness import largest_eigenvalue, largest_of_three_diagonals
+from adamx.engine.kernels.team import ALONE
+from adamx.engine.tensorized import library, tensorized
 from adamx.inputs.errors import InputError
 from adamx.instruments import quantile
 from adamx.optimizers import optimizers, rule
-from adamx.portable import specialise
-from adamx.problems import problem, problems
+from adamx.problems import LOSSES, Task, problem, problems
 
 EVERY = tuple(instruments.CURVES)
 OF_TASKS = tuple(name for name in EVERY if name not in instruments.OF_LANDSCAPES)
@@ -24,23 +30,45 @@ LANDSCAPES = [n for n in problems() if not hasattr(importlib.import_module(f"ada
 HYPER = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "eps": 1.0}
 
 
+@pytest.fixture
+def interpreted(monkeypatch):
+    """The kernels of the CPU as plain Python: nothing is compiled."""
+
+    def kernel_for(p, chunk):
+        if isinstance(p, Task):
+            kind = (chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+            layout, kernel = task.kernel_for.__wrapped__(*kind)
+        else:
+            layout, kernel = landscape.kernel_for.__wrapped__(kind_of(p, chunk))
+        return layout, kernel.py_func
+
+    monkeypatch.setattr(landscape, "LANES", 2)
+    monkeypatch.setattr(backend, "_kernel", kernel_for)
+
+
+def columns(p):
+    return [p.Params(*map(float, p.params[:, j])) for j in range(p.params.shape[1])]
+
+
 def slopes(p, x):
-    """The gradient of a landscape at x, which may be complex."""
-    fn = p.function if np.isrealobj(x) else specialise(p.function, "complex128")
-    columns = [p.Params(*map(float, p.params[:, j])) for j in range(p.params.shape[1])]
+    """The gradient of a landscape at x."""
+    each = columns(p)
     if not p.separable:
-        return np.array(fn(tuple(x), columns[0])[1])
-    return np.array([fn(xi, columns[i % len(columns)])[1] for i, xi in enumerate(x)])
+        return np.array(p.function(tuple(x), each[0])[1])
+    return np.array([p.function(xi, each[i % len(each)])[1] for i, xi in enumerate(x)])
 
 
 def hessian(p, x):
-    """By central differences with Richardson's extrapolation."""
-    columns = []
-    for i in range(p.dim):
-        e = np.eye(p.dim)[i]
-        wide, narrow = ((slopes(p, x + h * e) - slopes(p, x - h * e)) / (2 * h) for h in (2e-3, 1e-3))
-        columns.append((4 * narrow - wide) / 3)
-    return np.array(columns)
+    """By torch's automatic differentiation of the gradient."""
+    torch = pytest.importorskip("torch")
+    fn, each = tensorized(p.function, library("torch", "float64")), columns(p)
+
+    def gradient(x):
+        if not p.separable:
+            return torch.stack(fn(tuple(x), each[0])[1])
+        return torch.stack([fn(xi, each[i % len(each)])[1] for i, xi in enumerate(x)])
+
+    return torch.func.jacrev(gradient)(torch.tensor(np.asarray(x, float))).numpy()
 
 
 @pytest.fixture(scope="module")
@@ -126,22 +154,103 @@ def test_tasks(least_squares):
     assert np.array_equal(seen.loss, blind.loss) and np.array_equal(seen.x, blind.x)
     inputs = np.column_stack([least_squares.x, np.ones(len(least_squares.x))])
     curvature = inputs.T @ inputs / len(inputs)
-    one = adamx.simulate("adam", least_squares, {**grid, "eps": 1e8}, 10, 10, instruments=["sharpness", "effective_lr"])
+    one = adamx.simulate("adam", least_squares, {**grid, "eps": 1e8}, 10, 10, instruments=OF_TASKS)
     for run in range(2):  # with this eps every coordinate has the same rate
         rate = one.curves["effective_lr_50"][-1, run]
         expected = np.linalg.eigvalsh(curvature)[-1] * rate / grid["lr"][run]
-        assert one.curves["sharpness"][-1, run] == pytest.approx(expected, rel=0.01)
+        assert one.curves["sharpness"][-1, run] == pytest.approx(expected, rel=1e-9)
     assert np.allclose(seen.curves["largest_step"][0], 1, rtol=1e-2)
     assert ((seen.curves["below_eps"] >= 0) & (seen.curves["below_eps"] <= 1)).all()
     assert (seen.curves["effective_lr_10"] <= seen.curves["effective_lr_90"]).all()
 
 
+def loss(p, x):
+    """A task's mean loss, in torch."""
+    torch = pytest.importorskip("torch")
+    h, y, first = torch.tensor(p.x), torch.tensor(p.y), 0
+    for i, (a, b) in enumerate(itertools.pairwise(p.widths)):
+        h = h @ x[first : first + a * b].reshape(a, b) + x[first + a * b : first + (a + 1) * b]
+        h = torch.relu(h) if i < len(p.widths) - 2 else h
+        first += (a + 1) * b
+    if p.loss == "softmax":
+        return torch.nn.functional.cross_entropy(h, y.long())
+    h = h[:, 0]
+    return (torch.nn.functional.softplus(h) - y * h if p.loss == "logistic" else (h - y) ** 2 / 2).mean()
+
+
+def products(p, x, u, capacity):
+    """H u by the kernels' functions in plain Python, with scratch that holds no number."""
+    units = sum(p.widths[1:]) * capacity
+    empty = lambda n: np.full(n, np.nan)
+    rows = np.empty(capacity, np.int64)
+    scratch = Scratch(empty(units + p.widths[0] * capacity), empty(units), rows, empty(p.dim))
+    tangents, out = Tangents(empty(units), empty(units), empty(p.dim)), empty(p.dim)
+    times = curvature("float64", ALONE)
+    times(LOSSES.index(p.loss), x, u, np.array(p.widths), p.x, p.y, capacity, scratch, tangents, out)
+    return out
+
+
+@pytest.mark.parametrize("outputs", ["softmax", "logistic", "squares"])
+@pytest.mark.parametrize("hidden", [(), (4,), (5, 3, 4)])
+def test_products_with_the_hessian_are_exact(outputs, hidden):
+    """Against torch's double backward; in parts of the rows and at once."""
+    torch, random = pytest.importorskip("torch"), np.random.default_rng(0)
+    y = random.integers(0, 3 if outputs == "softmax" else 2, 13).astype(float)
+    widths = (6, *hidden, 3 if outputs == "softmax" else 1)
+    p = Task(random.normal(size=(13, 6)), y, np.ones((1, 6)), np.ones(1), widths, outputs, 0, 0.1)
+    x, u = random.normal(size=(2, p.dim))
+    _, exact = torch.autograd.functional.hvp(lambda x: loss(p, x), torch.tensor(x), torch.tensor(u))
+    for capacity in (13, 5):
+        assert np.allclose(products(p, x, u, capacity), exact.numpy(), rtol=1e-12, atol=1e-13)
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=40), st.floats(1e-3, 1e3))
+def test_largest_eigenvalue_and_residual_of_a_matrix_of_three_diagonals(numbers, last):
+    n = (len(numbers) + 1) // 2
+    a, b = np.array(numbers[:n]), np.append(np.abs(numbers[n : 2 * n - 1]) + 1e-3, last)
+    m = np.diag(a) + np.diag(b[:-1], 1) + np.diag(b[:-1], -1)
+    values, vectors = np.linalg.eigh(m)
+    value, residual, size = largest_of_three_diagonals(a, b, n)
+    assert value == pytest.approx(values[-1], rel=1e-12, abs=1e-12 * size)
+    if n == 1 or values[-1] - values[-2] > 1e-3 * size:  # else the eigenvector is any
+        exact = last * abs(vectors[-1, -1])
+        assert residual >= exact * (1 - 1e-6) - 1e-9 * (size + last)  # small ones may look larger: rounding of pivots
+        if abs(vectors[-1, -1]) > 0.01:
+            assert residual == pytest.approx(exact, rel=1e-6)
+    assert np.abs(values).max() <= size * (1 + 1e-12)
+
+
+TASKS = [n for n in problems() if n not in LANDSCAPES and n != "dataset"]
+
+
+DEEP = [("moons_logistic", [16, 16]), ("diabetes_squares", [16, 16])]
+
+
+@pytest.mark.parametrize(("name", "hidden"), [(n, [8] if n == "digits_mlp" else None) for n in TASKS] + DEEP)
+def test_the_sharpness_of_every_task_is_that_of_its_hessian(name, hidden):
+    """ReLU and its kinks, saddles and minima: the largest eigenvalue of the dense Hessian, as torch has it."""
+    torch = pytest.importorskip("torch")
+    p = problem(name, {"hidden": hidden} if hidden else {})
+    for steps, seed in ((1, 0), (60, 1)):
+        lr = 0.01 if p.loss == "squares" else 0.1
+        seen = adamx.simulate("sgd", p, {"lr": lr, "seed": seed}, steps, instruments=["sharpness"])
+        jacobian = torch.func.jacrev
+        dense = jacobian(jacobian(lambda x: loss(p, x)))(torch.tensor(seen.x[0], dtype=torch.float64)).numpy()
+        assert seen.curves["sharpness"][-1, 0] == pytest.approx(np.linalg.eigvalsh(dense)[-1], rel=1e-6)
+        rarely = adamx.simulate("sgd", p, {"lr": lr, "seed": seed}, steps, 1000, instruments=["sharpness"])
+        assert rarely.curves["sharpness"][-1, 0] == seen.curves["sharpness"][-1, 0]
+
+
 @pytest.mark.parametrize("name", LANDSCAPES)
-def test_the_complex_step_differentiates_every_landscape(name):
-    p = problem(name, {"x0": [0.7, -0.4]} if name in ("power", "quadratic") else {})
-    for x in np.random.default_rng(1).normal(size=(5, p.dim)):
-        exact = np.array([slopes(p, x + 1j * H * e).imag / H for e in np.eye(p.dim)])
-        assert np.allclose(exact, hessian(p, x), rtol=1e-7, atol=1e-7)
+def test_the_sharpness_of_every_landscape_is_that_of_its_hessian(name, interpreted):
+    p = problem(name)
+    for x0 in np.random.default_rng(1).normal(size=(5, p.dim)).tolist():
+        p = problem(name, {"x0": x0})
+        seen = adamx.simulate("sgd", p, {"lr": 1e-3}, 5, instruments=["sharpness", "path"])
+        path = np.stack([seen.curves[f"x{i}"][:, 0] for i in range(p.dim)], axis=1)
+        for sharpness, x in zip(seen.curves["sharpness"][:, 0], path, strict=True):
+            exact = np.linalg.eigvalsh(hessian(p, x))
+            assert sharpness == pytest.approx(exact[-1], rel=1e-8, abs=1e-12 * np.abs(exact).max())
 
 
 @pytest.mark.parametrize("name", LANDSCAPES)
@@ -182,18 +291,44 @@ def test_what_cannot_be_asked():
     assert instruments.check(["lag", "grad_norm", "lag"], rule("adam"), task) == ("grad_norm", "lag")
 
 
-@pytest.mark.parametrize("name", [n for n in optimizers() if rule(n).preconditioner])
-def test_a_preconditioner_is_what_the_update_divides_by(name):
-    """From rest, where momentum is the gradient alone, the first move is rate times m_hat."""
-    r = rule(name)
-    h = r.Hyper(**{**r.defaults, "lr": 0.01, **{k: 0.3 for k in r.defaults if k == "eps"}})
-    h = h._replace(**{k: 0.0 for k in r.defaults if k == "weight_decay"})
-    clock, now = r.per_step(1.0, r.initial_clock(h), h)
-    g = 0.4
-    mean = (r.Pool(*r.pool(1.0, g, r.initial_state(h), h, now)),) if r.pool else ()
-    x, state = r.update(1.0, g, r.initial_state(h), h, now, *mean)
-    _, rate = r.preconditioner(state, h, clock)
-    assert 1.0 - x == pytest.approx(rate * g, rel=1e-12)
+SCALED = [n for n in optimizers() if rule(n).preconditioner]
+
+
+def without_momentum(r):
+    """Hyperparameters with which a move is -rate g, and much besides lr changes the rate."""
+    still = {"beta1": 0.0, "momentum": 0.0, "alpha": 0.0, "weight_decay": 0.0, "lr_decay": 0.05, "interval": 20.0}
+    still |= {"eps": 0.1} | ({"beta2": 0.0} if r.name == "adan" else {})
+    return {k: v for k, v in still.items() if k in r.defaults} | {"lr_warmup": 10.0, "lr_end": 0.1}
+
+
+def test_all_but_the_rules_of_signs_have_an_effective_rate():
+    assert {*optimizers()} - {*SCALED} == {"lion", "rprop", "signum"}
+    assert [n for n in optimizers() if rule(n).alternating] == SCALED
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_the_effective_rate_is_the_one_that_is_applied(name, interpreted):
+    """Of one coordinate without momentum |D| = rate |g| at every step, and the sharpness is that rate's."""
+    hyper = {**without_momentum(rule(name)), "lr": [0.01, 0.3]}
+    shown = ["effective_lr", "grad_norm", "update_rms", "sharpness"]
+    bowl = problem("quadratic", {"curvature": 3.0})
+    seen = adamx.simulate(name, bowl, hyper, 60, schedule="cosine", instruments=shown)
+    rate, g, move = (seen.curves[k] for k in ("effective_lr_50", "grad_norm", "update_rms"))
+    assert np.allclose(move, rate * g, rtol=1e-9, atol=1e-15) and (g > 0).any()
+    over = seen.curves["sharpness"] / seen.curves["sharpness_limit"]
+    assert np.allclose(over, 3 * rate / 2, rtol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in scalar multiply")  # random bits wrap around
+@pytest.mark.parametrize("name", SCALED)
+def test_the_effective_rates_of_a_task_are_those_that_are_applied(name, interpreted):
+    """Least squares of one constant input: two coordinates, each a tensor of its own, with the same gradient."""
+    p = Task(np.ones((3, 1)), np.full(3, 2.0), np.ones((1, 1)), np.ones(1), (1, 1), "squares", 0, 0.1)
+    hyper, shown = {**without_momentum(rule(name)), "lr": 0.05}, ["effective_lr", "grad_norm", "update_rms"]
+    seen = adamx.simulate(name, p, hyper, 30, schedule="linear", instruments=shown)
+    low, high, g, move = (seen.curves[k] for k in ("effective_lr_10", "effective_lr_90", "grad_norm", "update_rms"))
+    assert np.allclose(low, high)
+    assert np.allclose(move, low * g / math.sqrt(2), rtol=1e-9, atol=1e-15)
 
 
 ONLINE = """
@@ -216,3 +351,39 @@ def test_a_function_may_change_with_the_step_and_the_point_be_kept_in_bounds(dty
     losses, _, _ = naive.landscape("adam", p, hyper, 50)
     assert np.allclose(r.loss[:, 0], losses, rtol=1e-12 if dtype == "float64" else 1e-5)
     assert r.curves["x0"].min() >= -1 and r.curves["x0"].max() == 1
+
+
+BRANCHES = """
+import math
+from typing import NamedTuple
+from adamx.portable import portable
+class Params(NamedTuple):
+    k: float = 3.0
+    tiny: float = 1e-12
+start = (-1.5, 0.3, 0.7)
+minimum = 0.0
+@portable
+def value_and_grad(x, p):
+    a = x[0] ** p.k if x[0] > 0 else -(x[0] ** p.k)
+    da = p.k * x[0] ** (p.k - 1) * (1 if x[0] > 0 else -1)
+    b, db = 0.5 * x[1] * x[1], x[1]
+    if abs(x[1]) > 1:
+        b, db = abs(x[1]) - 0.5, math.copysign(1.0, x[1])
+    return a + b + 0.5 * p.tiny * x[2] * x[2], (da, db, p.tiny * x[2])
+"""
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32"])
+def test_a_landscape_may_branch_and_its_sharpness_is_of_the_branch(dtype, tmp_path):
+    """|x|^k, Huber's function, and a curvature of 1e-12: -x_0^3 has 6 |x_0|, whatever rounding is about."""
+    (tmp_path / "branches.py").write_text(BRANCHES)
+    for x0, args, expected in [
+        ((-1.5, 0.3, 0.7), {}, 9.0),
+        ((-1e-3, 3.0, 0.7), {"k": 4.0}, 0.0),  # -12 x^2 = -1.2e-5, and flat
+        ((-0.1, 0.3, 0.7), {}, 1.0),
+        ((-0.1, 3.0, 0.7), {"k": 2.0}, 1e-12),  # -2, flat, tiny
+    ]:
+        p = problem(str(tmp_path / "branches.py"), {"x0": x0, **args})
+        seen = adamx.simulate("sgd", p, {"lr": 1e-9}, 1, dtype=dtype, instruments=["sharpness"])
+        exact = max(expected, 1e-12)
+        assert seen.curves["sharpness"][0, 0] == pytest.approx(exact, rel=1e-12 if dtype == "float64" else 1e-6)

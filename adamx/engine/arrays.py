@@ -56,7 +56,6 @@ class OfTask(NamedTuple):
     criteria: np.ndarray
     minimizers: np.ndarray
     curves: np.ndarray  # (4, records, runs): loss, accuracy, val_loss, val_accuracy
-    probe: np.ndarray
     out: np.ndarray
 
 
@@ -68,7 +67,6 @@ OF_RUNS = (
     "x",
     "moved",
     "state",
-    "probe",
     "loss",
     "final",
     "curves",
@@ -161,7 +159,6 @@ def _of_task(problem: Task, chunk: Chunk, layout: Layout) -> OfTask:
         criteria=real(np.array(problem.criteria)[:, None]),
         minimizers=np.empty((0, 0), chunk.dtype),  # none is known
         curves=np.empty((4, len(chunk.records), len(chunk)), chunk.dtype),
-        probe=np.zeros_like(x) if "sharpness" in chunk.instruments else np.zeros((len(chunk), 0), chunk.dtype),
         out=_shown(problem, chunk),
     )
 

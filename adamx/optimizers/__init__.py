@@ -20,9 +20,16 @@ A rule that looks across coordinates (a trust ratio, clipping by RMS) has a seco
                                             all coordinates) and handed to the update
     update(x, g, state, h, now, mean) -> x, state
 
-A rule that divides by a root of its second moment can say so to the instruments (`adamx.instruments`):
+A rule whose step is a rate of each coordinate times its momentum can say so to the instruments (`adamx.instruments`):
 
-    preconditioner(state, h, clock) -> sqrt(v_hat), lr / (sqrt(v_hat) + eps)     after the update, where eps stands
+    preconditioner(x, g, state, clock, h, now[, mean]) -> sqrt(v_hat), rate
+        What this step divides by (1 where it divides by nothing), and all that it multiplies the momentum with: lr,
+        1 / (sqrt(v_hat) + eps), a decay of lr, a trust ratio, clipping. Without momentum the move is -rate g. It is
+        called before the update, with the update's own arguments and the clock of `per_step`.
+    alternating(clock, h, now) -> the momentum's size where gradients are 1, -1, 1, ... for long
+        1 without momentum, (1 - beta1) / (1 + beta1) of an average; no correction of a bias is in it. The sharpness
+        has its limit from it: with rates that stay as they are, steps on a quadratic grow if
+        rate alternating curvature > 2.
 
 Nothing else knows the names of rules; a new file is picked up by the sweep and by every contract test.
 """
@@ -74,6 +81,7 @@ class Rule:
     Pool: Any
     pool: Callable[..., Any] | None
     preconditioner: Callable[..., Any] | None
+    alternating: Callable[..., Any] | None
     doc: str
     source: Source | None
     digest: str
@@ -109,6 +117,7 @@ def _rule(name: str, module: Any) -> Rule:
             raise InputError(f"optimizer {name!r} has no `{needed}`: adamx/optimizers/sgd.py is the least example")
     State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
     parts = ("initial_state", "initial_clock", "per_step", "update", "pool", "Hyper", "State", "Clock", "Pool")
+    shown = ("preconditioner", "alternating")
     rule = Rule(
         name=name,
         Hyper=module.Hyper,
@@ -121,9 +130,10 @@ def _rule(name: str, module: Any) -> Rule:
         Pool=getattr(module, "Pool", Nothing),
         pool=getattr(module, "pool", None),
         preconditioner=getattr(module, "preconditioner", None),
+        alternating=getattr(module, "alternating", None),
         doc=module.__doc__ or "",
         source=source(module),
-        digest=identity(*(getattr(module, part, None) for part in parts)),
+        digest=identity(*(getattr(module, part, None) for part in (*parts, *shown))),
     )
     _try(rule)
     return rule
@@ -131,7 +141,7 @@ def _rule(name: str, module: Any) -> Rule:
 
 def _try(rule: Rule) -> None:
     """Take one step in plain Python: a mistake is said now and in its own words, not by the compiler."""
-    for function in (rule.per_step, rule.update, *([rule.pool] if rule.pool else [])):
+    for function in filter(None, (rule.per_step, rule.update, rule.pool, rule.preconditioner, rule.alternating)):
         if not getattr(function, "__portable__", False):
             raise InputError(f"optimizer {rule.name!r}: {function.__name__} needs the decorator @portable")
     h = rule.Hyper(**rule.defaults)
@@ -139,6 +149,11 @@ def _try(rule: Rule) -> None:
     rule.Clock(*map(float, clock))
     state = rule.initial_state(h)
     mean = (rule.pool(1.0, 0.5, state, h, now),) if rule.pool else ()
+    if rule.preconditioner:
+        root, rate = rule.preconditioner(1.0, 0.5, state, clock, h, now, *mean)
+        float(root), float(rate)
+    if rule.alternating:
+        float(rule.alternating(clock, h, now))
     x, state = rule.update(1.0, 0.5, state, h, now, *mean)
     float(x)
     rule.State(*map(float, state))

@@ -11,10 +11,10 @@ times its value at beta2 = 0.999. It is the scale of v where gradients are const
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, per_step
+from adamx.optimizers.adam import Clock, State, alternating, per_step
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root added to v at every step"
 MATCHES = ("optax.adabelief",)
@@ -37,6 +37,8 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
-    root = math.sqrt(state.v / (1 - h.bias_correction * clock.beta2_t))
+def preconditioner(x, g, state, clock, h, now):
+    m = h.beta1 * state.m + (1 - h.beta1) * g
+    v = h.beta2 * state.v + (1 - h.beta2) * (g - m) * (g - m) + h.eps_root
+    root = math.sqrt(v / (1 - h.bias_correction * clock.beta2_t))
     return root, h.lr / (root + h.eps)

@@ -12,7 +12,10 @@ first steps are made of, and the step grows from there at a pace that eps sets.
 import math
 from typing import NamedTuple
 
+from adamx.optimizers.sgd import alternating
 from adamx.portable import portable
+
+__all__ = ["Hyper", "State", "alternating", "preconditioner", "update"]
 
 EPS = "inside both roots: it sets the first steps"
 MATCHES = ("torch.optim.Adadelta", "optax.adadelta")
@@ -34,3 +37,9 @@ def update(x, g, state, h, now):
     v = h.beta2 * state.v + (1 - h.beta2) * g * g
     d = math.sqrt((state.u + h.eps) / (v + h.eps)) * g
     return x - h.lr * d, State(v, h.beta2 * state.u + (1 - h.beta2) * d * d)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    v = h.beta2 * state.v + (1 - h.beta2) * g * g
+    return math.sqrt(v), h.lr * math.sqrt((state.u + h.eps) / (v + h.eps))

@@ -10,7 +10,10 @@ the root (the paper's delta, PyTorch), eps_root inside (optax, whose eps it is, 
 import math
 from typing import NamedTuple
 
+from adamx.optimizers.sgd import alternating
 from adamx.portable import portable
+
+__all__ = ["Hyper", "Now", "State", "alternating", "initial_state", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.Adagrad", "optax.adagrad")
@@ -48,6 +51,6 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
-    root = math.sqrt(state.v)
-    return root, h.lr / (math.sqrt(state.v + h.eps_root) + h.eps)
+def preconditioner(x, g, state, clock, h, now):
+    v = state.v + g * g
+    return math.sqrt(v), now.lr / (math.sqrt(v + h.eps_root) + h.eps)

@@ -63,6 +63,18 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
-    v_hat = state.v / (1 - h.bias_correction * clock.beta2_t)
+def scale(v, clock, h):
+    """sqrt(v_hat), and the effective rate that follows from it."""
+    v_hat = v / (1 - h.bias_correction * clock.beta2_t)
     return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    return scale(v, clock, h)
+
+
+@portable
+def alternating(clock, h, now):
+    return (1 - h.beta1) / (1 + h.beta1)

@@ -11,10 +11,10 @@ eps = 0.
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, moments
+from adamx.optimizers.adam import Clock, State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "none: atan2 needs no guard"
 
@@ -42,3 +42,11 @@ def per_step(t, clock, h):
 def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     return x - now.lr * math.atan2(now.ratio * m, h.b * math.sqrt(v)), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    m, v = moments(g, state.m, state.v, h)
+    root, m_hat = math.sqrt(v / (1 - clock.beta2_t)), m / (1 - clock.beta1_t)
+    rate = now.lr / (h.b * root) if m_hat == 0 else now.lr * math.atan2(m_hat, h.b * root) / m_hat
+    return root, rate

@@ -14,10 +14,10 @@ x_t = x_{t-1} - lr m_hat / (max(sqrt(v_hat + eps_root), eps_floor) + eps + eps_h
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, moments
+from adamx.optimizers.adam import Clock, State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "eps outside, eps_root inside, eps_hat beside the uncorrected root, eps_added to v, eps_floor a floor"
 
@@ -57,8 +57,9 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
-    v_hat = state.v / (1 - clock.beta2_t)
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    v_hat = (v + h.eps_added) / (1 - clock.beta2_t)
     root = math.sqrt(v_hat + h.eps_root)
     eps = h.eps + h.eps_hat / math.sqrt(1 - clock.beta2_t)
     return math.sqrt(v_hat), h.lr / ((h.eps_floor if root < h.eps_floor else root) + eps)

@@ -10,7 +10,10 @@ eps is added to the gradient's size inside the maximum: it is the least u, and d
 
 from typing import NamedTuple
 
+from adamx.optimizers.adam import alternating
 from adamx.portable import portable
+
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "inside the maximum: max(beta2 u, |g| + eps)"
 MATCHES = ("torch.optim.Adamax", "optax.adamax")
@@ -48,3 +51,10 @@ def update(x, g, state, h, now):
     old, new = h.beta2 * state.u, abs(g) + h.eps
     u = new if new > old else old
     return x - now.lr * m / u, State(m, u)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    old, new = h.beta2 * state.u, abs(g) + h.eps
+    u = new if new > old else old
+    return u, h.lr / u

@@ -7,11 +7,11 @@ with Adam's m_hat and v_hat. The decay is multiplied by lr, as in PyTorch and op
 
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, per_step, preconditioner
+from adamx.optimizers.adam import Clock, State, alternating, per_step, preconditioner
 from adamx.optimizers.adam import update as adam_update
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "preconditioner", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.AdamW",)

@@ -72,3 +72,15 @@ def update(x, g, state, h, now):
     n = h.beta3 * state.n + (1 - h.beta3) * ahead * ahead
     step = (now.m * m + now.v * v) / (math.sqrt(n + now.eps_root) + now.eps)
     return x - h.lr * h.weight_decay * x - step, State(m, v, n, g)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    ahead = g + h.beta2 * now.later * (g - state.g)
+    n_hat = (h.beta3 * state.n + (1 - h.beta3) * ahead * ahead) / (1 - clock.beta3_t)
+    return math.sqrt(n_hat), h.lr / (math.sqrt(n_hat + h.eps_root) + h.eps)
+
+
+@portable
+def alternating(clock, h, now):
+    return (1 - h.beta1) / (1 + h.beta1) + 2 * h.beta2 * (1 - h.beta2) / (1 + h.beta2)

@@ -49,6 +49,7 @@ class Clock(NamedTuple):
 
 class Now(NamedTuple):
     beta3: float
+    alpha: float
     m: float
     s: float
     eps: float
@@ -69,7 +70,7 @@ def per_step(t, clock, h):
     alpha = h.alpha * t / h.alpha_warmup if t < h.alpha_warmup else h.alpha
     grown = t / h.beta3_warmup if t < h.beta3_warmup else 1
     beta3 = math.exp(-1 / (clock.fast + grown * (clock.slow - clock.fast))) if grown < 1 else h.beta3
-    return clock, Now(beta3, lr / (1 - clock.beta1_t), lr * alpha, h.eps * root, h.eps_root * c2)
+    return clock, Now(beta3, alpha, lr / (1 - clock.beta1_t), lr * alpha, h.eps * root, h.eps_root * c2)
 
 
 @portable
@@ -78,3 +79,15 @@ def update(x, g, state, h, now):
     s = now.beta3 * state.s + (1 - now.beta3) * g
     step = (now.m * m + now.s * s) / (math.sqrt(v + now.eps_root) + now.eps)
     return x - h.lr * h.weight_decay * x - step, State(m, s, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    v_hat = v / (1 - clock.beta2_t)
+    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+
+
+@portable
+def alternating(clock, h, now):
+    return (1 - h.beta1) / (1 + h.beta1) + now.alpha * (1 - now.beta3) / (1 + now.beta3)

@@ -12,10 +12,10 @@ of the scaled gradients. eps is a floor under sqrt(v), not a term added to it: a
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import State
+from adamx.optimizers.adam import State, alternating
 from adamx.portable import portable
 
-__all__ = ["Hyper", "State", "per_step", "update"]
+__all__ = ["Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "a floor: max(sqrt(v), eps)"
 MATCHES = ("optax.contrib.adopt",)
@@ -48,3 +48,11 @@ def update(x, g, state, h, now):
     r = -now.bound if r < -now.bound else r
     m = h.beta1 * state.m + (1 - h.beta1) * r
     return x - h.lr * m, State(m, now.beta2 * state.v + (1 - now.beta2) * g * g)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    root = math.sqrt(state.v)
+    least = root if root > h.eps else h.eps
+    factor = now.bound / abs(g) if abs(g) > now.bound * least else 1 / least
+    return root, h.lr * (factor if now.bound > 0 else 0)

@@ -9,10 +9,10 @@ The paper has no bias correction (bias_correction=false); optax takes the maximu
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, Hyper, moments, per_step
+from adamx.optimizers.adam import Clock, Hyper, alternating, moments, per_step, scale
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.Adam(amsgrad=True)",)
@@ -32,6 +32,6 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
-    v_hat = state.u / (1 - h.bias_correction * clock.beta2_t)
-    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    return scale(v if v > state.u else state.u, clock, h)

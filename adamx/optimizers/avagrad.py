@@ -12,10 +12,10 @@ correction.
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import State, moments
+from adamx.optimizers.adam import State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Hyper", "Pool", "State", "pool", "update"]
+__all__ = ["Hyper", "Pool", "State", "alternating", "pool", "preconditioner", "update"]
 
 EPS = "outside the root; sets how adaptive the rule is, not its step"
 
@@ -42,3 +42,9 @@ def update(x, g, state, h, now, mean):
     m, v = moments(g, state.m, state.v, h)
     rate = 1 / ((math.sqrt(state.v) + h.eps) * math.sqrt(mean.rr))
     return x - h.lr * rate * m, State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now, mean):
+    root = math.sqrt(state.v)
+    return root, h.lr / ((root + h.eps) * math.sqrt(mean.rr))

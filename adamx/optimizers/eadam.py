@@ -11,10 +11,10 @@ Adam with eps = 0 and eps_root = eps / (1 - beta2). The default 1e-8 acts like a
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, moments
+from adamx.optimizers.adam import Clock, State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "added to v at every step: inside the root, eps / (1 - beta2)"
 
@@ -44,6 +44,7 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
-    root = math.sqrt(state.v / (1 - clock.beta2_t))
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    root = math.sqrt((v + h.eps) / (1 - clock.beta2_t))
     return root, h.lr / root

@@ -9,11 +9,11 @@ Norms are over the tensor; where either is 0 the ratio is 1 (phi is the identity
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, moments
+from adamx.optimizers.adam import Clock, State, alternating, moments
 from adamx.optimizers.stable_adamw import direction, per_step
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "Pool", "State", "per_step", "pool", "update"]
+__all__ = ["Clock", "Hyper", "Pool", "State", "alternating", "per_step", "pool", "preconditioner", "update"]
 
 EPS = "outside the root"
 MATCHES = ("optax.lamb",)
@@ -40,7 +40,18 @@ def pool(x, g, state, h, now):
 
 
 @portable
+def trust_ratio(mean):
+    return math.sqrt(mean.xx) / math.sqrt(mean.uu) if (mean.xx > 0) & (mean.uu > 0) else 1
+
+
+@portable
 def update(x, g, state, h, now, mean):
     m, v = moments(g, state.m, state.v, h)
-    trust = math.sqrt(mean.xx) / math.sqrt(mean.uu) if (mean.xx > 0) & (mean.uu > 0) else 1
-    return x - h.lr * trust * direction(x, m, v, h, now), State(m, v)
+    return x - h.lr * trust_ratio(mean) * direction(x, m, v, h, now), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now, mean):
+    _, v = moments(g, state.m, state.v, h)
+    root, trust = math.sqrt(v * now.correct_v), trust_ratio(mean)
+    return root, h.lr * trust / (root + h.eps)

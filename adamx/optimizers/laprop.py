@@ -11,10 +11,10 @@ bounded for every beta1 and not only for beta1 < sqrt(beta2). The paper's mu and
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State
+from adamx.optimizers.adam import Clock, State, alternating
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root"
 
@@ -44,3 +44,9 @@ def update(x, g, state, h, now):
     v = h.beta2 * state.v + (1 - h.beta2) * g * g
     m = h.beta1 * state.m + (1 - h.beta1) * (g * now.root / (math.sqrt(v) + now.eps))
     return x - now.lr * m, State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    root = math.sqrt((h.beta2 * state.v + (1 - h.beta2) * g * g) / (1 - clock.beta2_t))
+    return root, h.lr / (root + h.eps)

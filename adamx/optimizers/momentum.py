@@ -8,7 +8,10 @@ The heavy ball's steady step is 1/(1 - momentum) times that of the average at th
 
 from typing import NamedTuple
 
+from adamx.optimizers.sgd import preconditioner
 from adamx.portable import portable
+
+__all__ = ["Hyper", "State", "alternating", "preconditioner", "update"]
 
 EPS = "none"
 MATCHES = ("torch.optim.SGD", "optax.ema")
@@ -28,3 +31,8 @@ class State(NamedTuple):
 def update(x, g, state, h, now):
     m = h.momentum * state.m + (1 - h.ema * h.momentum) * g
     return x - h.lr * m, State(m)
+
+
+@portable
+def alternating(clock, h, now):
+    return (1 - h.ema * h.momentum) / (1 + h.momentum)

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from adamx.optimizers.adam import State, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "initial_clock", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "initial_clock", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.NAdam", "optax.nadam")
@@ -37,6 +37,8 @@ class Clock(NamedTuple):
 
 
 class Now(NamedTuple):
+    mu: float
+    mu_next: float
     lr_m: float
     lr_g: float
     eps: float
@@ -57,10 +59,22 @@ def per_step(t, clock, h):
     root = math.sqrt(c2)
     weight_m = mu_next / (1 - clock.mu_product * mu_next)
     weight_g = (1 - mu) / (1 - clock.mu_product)
-    return clock, Now(h.lr * root * weight_m, h.lr * root * weight_g, h.eps * root, h.eps_root * c2)
+    return clock, Now(mu, mu_next, h.lr * root * weight_m, h.lr * root * weight_g, h.eps * root, h.eps_root * c2)
 
 
 @portable
 def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     return x - (now.lr_m * m + now.lr_g * g) / (math.sqrt(v + now.eps_root) + now.eps), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    v_hat = v / (1 - clock.beta2_t)
+    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+
+
+@portable
+def alternating(clock, h, now):
+    return 1 - now.mu + now.mu_next * (1 - h.beta1) / (1 + h.beta1)

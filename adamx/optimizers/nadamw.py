@@ -7,11 +7,11 @@ with NAdam's m_bar and Adam's v_hat. The decay is multiplied by lr, as in PyTorc
 
 from typing import NamedTuple
 
-from adamx.optimizers.nadam import Clock, State, initial_clock, per_step
+from adamx.optimizers.nadam import Clock, State, alternating, initial_clock, per_step, preconditioner
 from adamx.optimizers.nadam import update as nadam_update
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "initial_clock", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "initial_clock", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.NAdam(decoupled_weight_decay=True)", "optax.nadamw")

@@ -6,7 +6,10 @@ x_t = x_{t-1} - lr (g_t + momentum m_t)
 
 from typing import NamedTuple
 
+from adamx.optimizers.sgd import preconditioner
 from adamx.portable import portable
+
+__all__ = ["Hyper", "State", "alternating", "preconditioner", "update"]
 
 EPS = "none"
 MATCHES = ("torch.optim.SGD(nesterov=True)",)
@@ -25,3 +28,8 @@ class State(NamedTuple):
 def update(x, g, state, h, now):
     m = h.momentum * state.m + g
     return x - h.lr * (g + h.momentum * m), State(m)
+
+
+@portable
+def alternating(clock, h, now):
+    return (1 + 2 * h.momentum) / (1 + h.momentum)

@@ -11,11 +11,11 @@ AMSGrad of this folder, where the authors' code multiplies the step by sqrt(1 - 
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, Now, moments
+from adamx.optimizers.adam import Clock, Now, alternating, moments
 from adamx.optimizers.amsgrad import State
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root, inside the power; eps_root inside"
 
@@ -44,3 +44,11 @@ def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     u = v if v > state.u else state.u
     return x - now.lr * m / (math.sqrt(u + now.eps_root) + now.eps) ** (2 * h.p), State(m, v, u)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    u = v if v > state.u else state.u
+    u_hat = u / (1 - h.bias_correction * clock.beta2_t)
+    return math.sqrt(u_hat), h.lr / (math.sqrt(u_hat + h.eps_root) + h.eps) ** (2 * h.p)

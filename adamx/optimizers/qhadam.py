@@ -13,7 +13,7 @@ from typing import NamedTuple
 from adamx.optimizers.adam import Clock, State, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root"
 
@@ -43,3 +43,15 @@ def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     top = (1 - h.nu1) * g + now.nu1 * m
     return x - h.lr * top / (math.sqrt((1 - h.nu2) * g * g + now.nu2 * v) + h.eps), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    root = math.sqrt((1 - h.nu2) * g * g + now.nu2 * v)
+    return root, h.lr / (root + h.eps)
+
+
+@portable
+def alternating(clock, h, now):
+    return 1 - h.nu1 + h.nu1 * (1 - h.beta1) / (1 + h.beta1)

@@ -12,10 +12,10 @@ is never adaptive. Both epsilons mean what they do in Adam; PyTorch's stands bes
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import State, moments
+from adamx.optimizers.adam import State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("optax.radam", "torch.optim.RAdam(eps=1e-300)")
@@ -64,3 +64,10 @@ def update(x, g, state, h, now):
     m, v = moments(g, state.m, state.v, h)
     scale = math.sqrt(v + now.eps_root) + now.eps
     return x - now.lr * m / (scale if now.adaptive > 0 else 1.0), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    _, v = moments(g, state.m, state.v, h)
+    root, scale = math.sqrt(v / (1 - clock.beta2_t)), math.sqrt(v + now.eps_root) + now.eps
+    return root, now.lr * (1 - clock.beta1_t) / (scale if now.adaptive > 0 else 1.0)

@@ -32,16 +32,27 @@ class State(NamedTuple):
 
 
 @portable
+def deviation(v, a, h):
+    centred = v - h.centered * a * a  # rounding may take it below 0
+    return math.sqrt(centred if centred > 0 else 0)
+
+
+@portable
 def update(x, g, state, h, now):
     v = h.beta2 * state.v + (1 - h.beta2) * g * g
     a = h.beta2 * state.a + (1 - h.beta2) * g
-    centred = v - h.centered * a * a  # rounding may take it below 0
-    b = h.momentum * state.b + g / (math.sqrt(centred if centred > 0 else 0) + h.eps)
+    b = h.momentum * state.b + g / (deviation(v, a, h) + h.eps)
     return x - h.lr * b, State(v, a, b)
 
 
 @portable
-def preconditioner(state, h, clock):
-    centred = state.v - h.centered * state.a * state.a
-    root = math.sqrt(centred if centred > 0 else 0)
+def preconditioner(x, g, state, clock, h, now):
+    v = h.beta2 * state.v + (1 - h.beta2) * g * g
+    a = h.beta2 * state.a + (1 - h.beta2) * g
+    root = deviation(v, a, h)
     return root, h.lr / (root + h.eps)
+
+
+@portable
+def alternating(clock, h, now):
+    return 1 / (1 + h.momentum)

@@ -21,5 +21,10 @@ def update(x, g, state, h, now):
 
 
 @portable
-def preconditioner(state, h, clock):
+def preconditioner(x, g, state, clock, h, now):
     return 1 + 0 * h.lr, h.lr
+
+
+@portable
+def alternating(clock, h, now):
+    return 1 + 0 * h.lr

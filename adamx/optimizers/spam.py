@@ -10,10 +10,10 @@ is 0 has no memory to compare with and is not clipped.
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import State, moments
+from adamx.optimizers.adam import State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "per_step", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root"
 
@@ -56,10 +56,22 @@ def per_step(t, clock, h):
 
 
 @portable
-def update(x, g, state, h, now):
-    m, v = now.keep * state.m, now.keep * state.v
+def clipped(g, v, h):
     most = math.sqrt(h.threshold * v)
     spike = (g * g > h.threshold * v) & (v > 0)
-    clipped = math.copysign(most, g) if spike else g
-    m, v = moments(clipped, m, v, h)
+    return math.copysign(most, g) if spike else g
+
+
+@portable
+def update(x, g, state, h, now):
+    m, v = now.keep * state.m, now.keep * state.v
+    m, v = moments(clipped(g, v, h), m, v, h)
     return x - now.lr * m / (math.sqrt(v) + now.eps), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    taken = clipped(g, now.keep * state.v, h)
+    _, v = moments(taken, now.keep * state.m, now.keep * state.v, h)
+    root, rate = math.sqrt(v / (1 - clock.beta2_t)), now.lr * (1 - clock.beta1_t) / (math.sqrt(v) + now.eps)
+    return root, rate * (1 if taken == g else taken / g)

@@ -11,10 +11,10 @@ RMS > 1 says that v lags behind the gradient, as it does just before a loss spik
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, moments
+from adamx.optimizers.adam import Clock, State, alternating, moments
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "Pool", "State", "per_step", "pool", "update"]
+__all__ = ["Clock", "Hyper", "Pool", "State", "alternating", "per_step", "pool", "preconditioner", "update"]
 
 EPS = "outside the root; a floor, max(v, eps^2), in the clipping"
 
@@ -61,6 +61,7 @@ def update(x, g, state, h, now, mean):
 
 
 @portable
-def preconditioner(state, h, clock):
-    root = math.sqrt(state.v / (1 - clock.beta2_t))
-    return root, h.lr / (root + h.eps)
+def preconditioner(x, g, state, clock, h, now, mean):
+    _, v = moments(g, state.m, state.v, h)
+    root, clipping = math.sqrt(v * now.correct_v), max(math.sqrt(mean.lag), 1)
+    return root, h.lr / clipping / (root + h.eps)

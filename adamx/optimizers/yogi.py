@@ -13,10 +13,10 @@ no bias (bias_correction=false).
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, per_step, preconditioner
+from adamx.optimizers.adam import Clock, State, alternating, per_step, scale
 from adamx.portable import portable
 
-__all__ = ["Clock", "Hyper", "State", "initial_state", "per_step", "preconditioner", "update"]
+__all__ = ["Clock", "Hyper", "State", "alternating", "initial_state", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("optax.scale_by_yogi(mu=0)",)
@@ -37,8 +37,18 @@ def initial_state(h):
 
 
 @portable
+def second(g, v, h):
+    move = (1 - h.beta2) * g * g
+    return v - move if v > g * g else v + move
+
+
+@portable
 def update(x, g, state, h, now):
     m = h.beta1 * state.m + (1 - h.beta1) * g
-    move = (1 - h.beta2) * g * g
-    v = state.v - move if state.v > g * g else state.v + move
+    v = second(g, state.v, h)
     return x - now.lr * m / (math.sqrt(v + now.eps_root) + now.eps), State(m, v)
+
+
+@portable
+def preconditioner(x, g, state, clock, h, now):
+    return scale(second(g, state.v, h), clock, h)

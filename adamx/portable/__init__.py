@@ -5,16 +5,13 @@ A `portable` function stays ordinary Python (the oracle in tests) and is inlined
 Numbers take the type of the data. Numba reads `1 - beta1` with a float32 beta1 as float64 arithmetic, so
 `specialise(fn, "float32")` compiles a copy of fn in which every number literal, math constant and float global is a
 float32, and so are those of the portable functions that fn calls; float(n) converts to float32. Left alone are whole
-exponents (x**2), subscripts (x[0]), ranges and shifts (n >> 8). In a complex type, for derivatives by the complex
-step, math stands for cmath and abs changes the sign where the real part is negative.
+exponents (x**2), subscripts (x[0]), ranges and shifts (n >> 8).
 """
 
 from __future__ import annotations
 
 import ast
-import cmath
 import inspect
-import math
 import textwrap
 from collections.abc import Callable
 from functools import cache
@@ -40,13 +37,7 @@ def inlined(fn: F) -> F:
     return register_jitable(forceinline=True)(fn)
 
 
-@portable
-def analytic_abs(z):
-    """|x| continued to complex numbers, so that its derivative by the complex step is the sign of x."""
-    return -z if z.real < 0 else z
-
-
-class _TypedNumbers(ast.NodeTransformer):
+class TypedNumbers(ast.NodeTransformer):
     """Wrap number literals as `_real(literal)`."""
 
     def visit_Constant(self, node: ast.Constant) -> ast.AST:
@@ -87,17 +78,13 @@ def specialise(fn: Callable[..., Any], dtype: str) -> Callable[..., Any]:
     if dtype == "float64":
         return fn
     real = np.dtype(dtype).type
-    complex_step = issubclass(real, np.complexfloating)
 
     def replaced(value: Any) -> Any:
-        if complex_step and value is math:
-            return cmath
         if getattr(value, "__portable__", False):
             return specialise(value, dtype)
         return real(value) if type(value) is float else value
 
-    names = {"_real": real, "abs": analytic_abs} if complex_step else {"_real": real}
-    return portable(rewritten(fn, lambda body: [_TypedNumbers().visit(s) for s in body], replaced, names))
+    return portable(rewritten(fn, lambda body: [TypedNumbers().visit(s) for s in body], replaced, {"_real": real}))
 
 
 def rewritten(

@@ -29,7 +29,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
     layout, dim = kind.layout, kind.dim
     pace, advance, begin, watch, cross, show, load_criteria = lane(kind, layout)
     scheduled, crossing, measured = kind.schedule is not None, "crossings" in kind.shown, bool(kind.curves)
-    TOTAL, MARKS, GAP = layout.total, layout.total_marks, layout.gap
+    TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
     lanes = np.uint64(LANES)
 
     def kernel(
@@ -40,7 +40,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
             a = np.empty((TOTAL, LANES), real)
             k = np.empty((MARKS, LANES), np.int32)
             seed = np.empty(LANES, np.int64)
-            before = np.empty((dim, LANES), real)  # the point that a step started from, where instruments look
+            before = np.empty((CHANGED, LANES), real)  # what a step started from, where instruments look
             look = np.empty((4, dim), real)
             matrix = np.empty((dim, dim), real)
             first = block * LANES
@@ -64,9 +64,9 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
                     for at in range(lanes):
                         pace(a, at, t, steps)
                 if crossing or (measured and recorded):
-                    for i in range(dim):
+                    for row in range(CHANGED):
                         for at in range(lanes):
-                            before[i, at] = a[i, at]
+                            before[row, at] = a[row, at]
                 for at in range(lanes):
                     advance(a, at, params, low, sigma, seed[at], t)
                 if t == 0:
@@ -77,7 +77,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
                     watch(a, k, at, t, in_tail, c)
                 if crossing and t < steps:
                     for at in range(lanes):
-                        cross(a, k, at, before, matrix, params, t, steps)
+                        cross(a, k, at, before, matrix, params, sigma, seed[at], t, steps)
                 if recorded:
                     record = (t + every - 1) // every
                     for at in range(count):

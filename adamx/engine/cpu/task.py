@@ -11,7 +11,7 @@ import numpy as np
 from adamx import instruments
 from adamx.engine.kernels.layout import Layout
 from adamx.engine.kernels.network import Scratch
-from adamx.engine.kernels.sharpness import Spare
+from adamx.engine.kernels.sharpness import spare_of, spare_size
 from adamx.engine.kernels.task import Look, training
 from adamx.engine.kernels.team import ALONE
 from adamx.optimizers import Rule
@@ -30,7 +30,7 @@ def kernel_for(
 
     def kernel(
         carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, minimizers, curves, probe, out, t0, t1, steps, tail, every,
+        criteria, minimizers, curves, out, t0, t1, steps, tail, every,
     ):  # fmt: skip
         size, n, units = x.shape[1], data.shape[0], widths.sum()
         drawn = batch if batch > 0 else n
@@ -38,12 +38,13 @@ def kernel_for(
         for run in numba.prange(len(seeds)):
             acts, slopes = np.empty(capacity * units, real), np.empty(capacity * (units - widths[0]), real)
             g, part = np.empty(size, real), np.empty(size if sharp else 0, real)
-            look, spare = np.empty((3, size if measured else 0), real), np.empty((3, size if sharp else 0), real)
+            look, above = np.empty((3, size if measured else 0), real), capacity * (units - widths[0])
+            spare = np.empty(spare_size(size, above) if sharp else 0, real)
             train(
                 run, carry, marks, seeds[run], x[run], moved[run], state[run], fresh, data, labels,
-                val_data, val_labels, widths, kind, batch, criteria, minimizers, curves, probe[run], out, g, capacity,
+                val_data, val_labels, widths, kind, batch, criteria, minimizers, curves, out, g, capacity,
                 Scratch(acts, slopes, np.empty(capacity, np.int64), part), Look(look[0], look[1], look[2]),
-                Spare(spare[0], spare[1], spare[2]), t0, t1, steps, tail, every,
+                spare_of(spare, size, above), t0, t1, steps, tail, every,
             )  # fmt: skip
 
     name = f"{rule.name}_task_{dtype}_{schedule}_{storage.params}"

@@ -30,10 +30,10 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
     layout, dim = kind.layout, kind.dim
     pace, advance, begin, watch, cross, show, load_criteria = lane(kind, layout)
     scheduled, crossing, measured = kind.schedule is not None, "crossings" in kind.shown, bool(kind.curves)
-    TOTAL, MARKS, GAP = layout.total, layout.total_marks, layout.gap
+    TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
     take, give = _copy(TOTAL, "a[row, 0]", "b[row, run]"), _copy(TOTAL, "b[row, run]", "a[row, 0]")
     take_marks, give_marks = _copy(MARKS, "a[row, 0]", "b[row, run]"), _copy(MARKS, "b[row, run]", "a[row, 0]")
-    keep_point, end_at = _copy(dim, "b[row, 0]", "a[row, 0]"), _copy(dim, "b[run, row]", "a[row, 0]")
+    keep, end_at = _copy(CHANGED, "b[row, 0]", "a[row, 0]"), _copy(dim, "b[run, row]", "a[row, 0]")
 
     def kernel(
         carry, marks, seeds, params, criteria, minimum, noise, minimizers, loss, final, out, t0, t1, steps, tail, every,
@@ -42,7 +42,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
         if run < carry.shape[1]:
             a = cuda.local.array((TOTAL, 1), real)
             k = cuda.local.array((MARKS, 1), np.int32)
-            before = cuda.local.array((dim, 1), real)  # the point that a step started from, where instruments look
+            before = cuda.local.array((CHANGED, 1), real)  # what a step started from, where instruments look
             look = cuda.local.array((4, dim), real)
             matrix = cuda.local.array((dim, dim), real)
             take(a, carry, run)
@@ -57,13 +57,13 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
                 if scheduled:
                     pace(a, 0, t, steps)
                 if crossing or (measured and t == due):
-                    keep_point(a, before, run)
+                    keep(a, before, run)
                 advance(a, 0, params, low, sigma, seed, t)
                 if t == 0:
                     begin(a, 0, c)
                 watch(a, k, 0, t, t >= tail, c)
                 if crossing and t < steps:
-                    cross(a, k, 0, before, matrix, params, t, steps)
+                    cross(a, k, 0, before, matrix, params, sigma, seed, t, steps)
                 if t == due:
                     loss[record, run] = a[GAP, 0] + low
                     if measured:

@@ -26,7 +26,7 @@ from adamx import instruments
 from adamx.engine.cuda.device import SIMULATED
 from adamx.engine.kernels.layout import Layout
 from adamx.engine.kernels.network import Scratch
-from adamx.engine.kernels.sharpness import Spare
+from adamx.engine.kernels.sharpness import spare_of, spare_size
 from adamx.engine.kernels.task import Look, training
 from adamx.engine.kernels.team import LEFT, RIGHT, Team
 from adamx.optimizers import Rule
@@ -234,7 +234,9 @@ def plan(
         capacity -= capacity % tall
     layers, own = capacity * of_row, problem.dim * (4 + len(rule.State._fields))
     run_shared = reserved + layers * layers_shared + own <= room // itemsize
-    looks = 3 * problem.dim * (bool(instruments.curves(shown, 0)) + ("sharpness" in shown))
+    looks = 3 * problem.dim * bool(instruments.curves(shown, 0))
+    if "sharpness" in shown:
+        looks += spare_size(problem.dim, capacity * (sum(problem.widths) - problem.widths[0]))
     scratch = layers * (not layers_shared) + 2 * problem.dim * (not run_shared) + looks
     shared = reserved + layers * layers_shared + own * run_shared
     return Plan(threads, capacity, layers_shared, run_shared, shared * itemsize, scratch)
@@ -259,7 +261,7 @@ def kernel_for(
 
     def kernel(
         carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, minimizers, curves, probe, out, capacity, layers_shared, run_shared, rows, scratch, t0, t1, steps,
+        criteria, minimizers, curves, out, capacity, layers_shared, run_shared, rows, scratch, t0, t1, steps,
         tail, every,
     ):  # fmt: skip
         shared, own = cuda.shared.array(0, number), scratch[cuda.blockIdx.x]
@@ -278,7 +280,7 @@ def kernel_for(
         work = Scratch(layers[:top], layers[top:end], rows[cuda.blockIdx.x], part)
         look = Look(rest[:size], rest[size : 2 * size], rest[2 * size : 3 * size])
         rest = rest[3 * size :] if seen else rest
-        spare = Spare(rest[:size], rest[size : 2 * size], rest[2 * size : 3 * size])
+        spare = spare_of(rest, size, end - top)
         for run in range(cuda.blockIdx.x, len(seeds), cuda.gridDim.x):
             point, step, memory = x[run], moved[run], state[run]
             if run_shared:
@@ -289,7 +291,7 @@ def kernel_for(
                 sync()
             train(
                 run, carry, marks, seeds[run], point, step, memory, fresh, data, labels, val_data, val_labels, widths,
-                kind, batch, criteria, minimizers, curves, probe[run], out, g, capacity, work, look, spare, t0, t1,
+                kind, batch, criteria, minimizers, curves, out, g, capacity, work, look, spare, t0, t1,
                 steps, tail, every,
             )  # fmt: skip
             sync()

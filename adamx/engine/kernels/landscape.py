@@ -36,7 +36,7 @@ class Lane(NamedTuple):
     advance: Any  # (a, at, params, low, noise, seed, t): loss and gradient, then the update
     begin: Any  # (a, at, c): the figures at step 0
     watch: Any  # (a, marks, at, t, in_tail, c): the running figures
-    cross: Any  # (a, marks, at, before, matrix, params, t, steps): the crossings of the sharpness over its limit
+    cross: Any  # (a, marks, at, before, matrix, params, noise, seed, t, steps): crossings of the sharpness's limit
     show: Any  # (a, at, before, look, matrix, params, noise, seed, minimizers, t, out, record, run): the instruments
     load_criteria: Any
 
@@ -67,25 +67,36 @@ def _evaluate(
     return generate(source, fn=fn, value_of=value_of, load=load_params)
 
 
+def _pooled(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
+    """f(a, l, g, h, now): the Pool over all coordinates of lane l, of a rule that has one."""
+    namespace = {f"load{i}": load for i, (load, _, _) in enumerate(layout.states)}
+    namespace |= {
+        "pool": specialise(rule.pool, dtype),
+        "Pool": rule.Pool,
+        "share": np.dtype(dtype).type(1 / layout.dim),
+    }
+    lines = [f"    p{i} = pool(a[{i}, l], g[{i}], load{i}(a, l), h, now)" for i in range(layout.dim)]
+    sums = (" + ".join(f"p{i}[{k}]" for i in range(layout.dim)) for k in range(len(rule.Pool._fields)))
+    lines.append(f"    return Pool({', '.join(f'({total}) * share' for total in sums)})")
+    return generate("def pooled(a, l, g, h, now):\n" + "\n".join(lines) + "\n", **namespace)
+
+
 def _moves(
     rule: Rule, layout: Layout, dtype: str, storage: Storage, bounds: tuple[float, float] | None
 ) -> Callable[..., Any]:
     """f(a, l, g, h, now, seed, t): every coordinate's update, unrolled."""
     fields = len(rule.State._fields)
-    lines, namespace = [], {"update": specialise(rule.update, dtype), "Pool": rule.Pool, "State": rule.State}
+    lines, namespace = [], {"update": specialise(rule.update, dtype), "State": rule.State}
     namespace["keep"] = keeper(storage.params, storage.rounding, precision.PARAMS)
     namespace["keep_state"] = keeper(storage.state, storage.rounding, precision.STATE)
     if bounds:
         namespace |= {"low": np.dtype(dtype).type(bounds[0]), "high": np.dtype(dtype).type(bounds[1])}
     for i, (load, store, _) in enumerate(layout.states):
         namespace |= {f"load{i}": load, f"store{i}": store}
-    coordinates = range(layout.dim)
     if rule.pool:
-        namespace |= {"pool": specialise(rule.pool, dtype), "share": np.dtype(dtype).type(1 / layout.dim)}
-        lines += [f"    p{i} = pool(a[{i}, l], g[{i}], load{i}(a, l), h, now)" for i in coordinates]
-        sums = (" + ".join(f"p{i}[{k}]" for i in coordinates) for k in range(len(rule.Pool._fields)))
-        lines.append(f"    mean = Pool({', '.join(f'({total}) * share' for total in sums)})")
-    for i in coordinates:
+        namespace["pooled"] = _pooled(rule, layout, dtype)
+        lines.append("    mean = pooled(a, l, g, h, now)")
+    for i in range(layout.dim):
         kept = "".join(f"keep_state(s{i}[{k}], seed, t, {k * layout.dim + i}), " for k in range(fields))
         lines += [
             f"    x{i} = a[{i}, l]",
@@ -100,13 +111,23 @@ def _moves(
 
 
 def _see(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
-    """f(a, l, clock, h) -> tuples (coordinates,) of lane l: sqrt(v_hat), the effective rates; zeros where unknown."""
-    scale = rule.preconditioner or portable(lambda state, h, clock: (h.lr * 0, h.lr * 0))
-    namespace: dict[str, Any] = {"scale": specialise(scale, dtype) if rule.preconditioner else scale}
-    namespace |= {f"load{i}": load for i, (load, _, _) in enumerate(layout.states)}
-    lines = [f"    root{i}, rate{i} = scale(load{i}(a, l), h, clock)" for i in range(layout.dim)]
+    """f(a, l, g, clock, h, now) -> tuples (coordinates,): sqrt(v_hat), the effective rates; zeros where unknown.
+
+    a is lane l before its update.
+    """
+    lines, namespace = [], {f"load{i}": load for i, (load, _, _) in enumerate(layout.states)}
+    if rule.preconditioner:
+        namespace["scale"] = specialise(rule.preconditioner, dtype)
+        if rule.pool:
+            namespace["pooled"] = _pooled(rule, layout, dtype)
+            lines.append("    mean = pooled(a, l, g, h, now)")
+        mean = ", mean" * bool(rule.pool)
+        for i in range(layout.dim):
+            lines.append(f"    root{i}, rate{i} = scale(a[{i}, l], g[{i}], load{i}(a, l), clock, h, now{mean})")
+    else:
+        lines += [f"    root{i} = rate{i} = h.lr * 0" for i in range(layout.dim)]
     roots, rates = ("".join(f"{name}{i}, " for i in range(layout.dim)) for name in ("root", "rate"))
-    source = "def see(a, l, clock, h):\n" + "\n".join(lines) + f"\n    return ({roots}), ({rates})\n"
+    source = "def see(a, l, g, clock, h, now):\n" + "\n".join(lines) + f"\n    return ({roots}), ({rates})\n"
     return generate(source, **namespace)
 
 
@@ -219,10 +240,12 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         store_marks(marks, at, m)
 
     @inlined
-    def cross(a, marks, at, before, matrix, params, t, steps):
+    def cross(a, marks, at, before, matrix, params, noise, seed, t, steps):
         h = hyper(a, at)
-        _, rates = see(a, at, load_clock(a, at), h)
-        over = sharpness(before, at, rates, params, real(t + 1), matrix) / (h.lr * limit_of(h))
+        _, g = evaluate(before, at, params, real(t + 1))
+        clock, now = per_step(real(t + 1), load_clock(before, at), h)
+        _, rates = see(before, at, blur(g, noise, seed, t), clock, h, now)
+        over = sharpness(before, at, rates, params, real(t + 1), matrix) / (h.lr * limit_of(clock, h, now))
         x = load_crossings(marks, at)
         up, late = (over >= one) & (a[OVER, at] < one), 2 * t >= steps
         when = t if (up & (x.first_crossing_step < 0)) else x.first_crossing_step
@@ -234,13 +257,15 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         h = hyper(a, at)
         _, g = evaluate(before, at, params, real(t + 1))
         g = blur(g, noise, seed, t)
-        roots, rates = see(a, at, load_clock(a, at), h)
+        clock, now = per_step(real(t + 1), load_clock(before, at), h)
+        roots, rates = see(before, at, g, clock, h, now)
         for i in range(dim):
             look[0, i] = g[i]
             look[1, i] = a[MOVED + i, at]
             look[2, i] = roots[i]
             look[3, i] = rates[i]
-        seen = Seen(before[:, at], look[0], look[1], look[2], look[3], minimizers, h.lr, eps_of(h), limit_of(h))
+        x, limit = before[:dim, at], limit_of(clock, h, now)
+        seen = Seen(x, look[0], look[1], look[2], look[3], minimizers, h.lr, eps_of(h), limit)
         measure(seen, out, record, run)
         if sharp:
             out[SHARP, record, run] = sharpness(before, at, rates, params, real(t + 1), matrix) / h.lr

@@ -27,6 +27,7 @@ class Layout:
         self.states = [rows(rule.State, self.state + i * len(rule.State._fields)) for i in range(dim)]
         self.clock = self.state + dim * len(rule.State._fields)
         self.load_clock, self.store_clock, self.hyper = rows(rule.Clock, self.clock)
+        self.changed = self.hyper  # rows that a step changes: the point, the last move, the state and the clock
         self.load_hyper, _, self.schedule = rows(rule.Hyper, self.hyper)
         self.load_schedule, _, self.figures = rows(Schedule if scheduled else Nothing, self.schedule)
         self.load_figures, self.store_figures, self.gap = rows(Figures, self.figures)

@@ -87,6 +87,9 @@ class Network(NamedTuple):
 
     start: Any
     walk: Any
+    gather: Any
+    forward: Any
+    loss: Any
 
 
 @cache
@@ -256,4 +259,4 @@ def network(dtype: str, team: Team) -> Network:
             sync()
         return mean if learn else mean / real(n), total(right) / real(n)
 
-    return Network(start, walk)
+    return Network(start, walk, gather, forward, loss)

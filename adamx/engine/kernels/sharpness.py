@@ -3,9 +3,10 @@
 Adam with frozen R is stable on a quadratic if it is below 2 (1 + beta1) / (1 - beta1) (Cohen et al. 2022, arXiv
 2207.14484). Divided by lr it is the eigenvalue of P^-1 H that `instruments` records.
 
-For landscapes it is exact: a column of H is the imaginary part of the gradient at x + i h e_j over h (the complex step;
-Squire & Trapp 1998, SIAM Rev. 40(1)), which cancels nothing, so h can be far below rounding. For tasks H is never
-formed: power iteration on products H d, which are central differences of the gradient over all training rows.
+For landscapes a column of H is the derivative of the gradient along e_j, on dual numbers. For tasks H is never formed:
+Lanczos 1950 (Golub & Van Loan, Matrix Computations, chapter 10) on exact products H u over all training rows, until the
+residual of the largest eigenvalue is small against it. He starts from the same random vector at every record, so that
+what is found does not depend on when it was last looked for.
 """
 
 from __future__ import annotations
@@ -17,16 +18,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adamx.engine.kernels.network import network
+from adamx.engine.kernels.curvature import Tangents, curvature
 from adamx.engine.kernels.team import Team
 from adamx.portable import portable, rng, specialise
+from adamx.portable.dual import dual
 from adamx.portable.unroll import generate, rows
 
-H = 1e-30  # of the complex step: h and its square are numbers in float32, too
 SWEEPS = 12  # of Jacobi's method: its convergence is quadratic
-PRODUCTS = 100  # at most, of power iteration, and as many again where it finds a negative eigenvalue first
-STILL = 1e-3  # relative change between two products that ends it
-PROBE = 6  # the random stream of its first direction
+PRODUCTS = 1000  # of Lanczos, at most
+LOOKED = 4  # products between two looks at the residual
+NEAR = {"float64": 1e-6, "float32": 1e-3}  # the residual over the eigenvalue: a bound of its relative error
+PROBE = 6  # the random stream of the first vector
 
 
 @portable
@@ -57,86 +59,146 @@ def of_landscape(function: Any, Params: Any, dim: int, separable: bool, online: 
 
     rate is a tuple (dim,), the effective rates at lane l.
     """
-    complex_type = "complex64" if dtype == "float32" else "complex128"
-    real: Any = np.dtype(dtype).type
-    fn, largest = specialise(function, complex_type), specialise(largest_eigenvalue, dtype)
+    fn, largest = dual(function, dtype), specialise(largest_eigenvalue, dtype)
     load, _, _ = rows(Params, 0)
     t = ", t" if online else ""
-    namespace = {"fn": fn, "load": load, "largest": largest, "ih": np.dtype(complex_type).type(1j * H), "h": real(H)}
+    zero = np.dtype(dtype).type(0)
+    along = np.complex64(1j) if dtype == "float32" else np.complex128(1j)
+    namespace = {"fn": fn, "load": load, "largest": largest, "along": along, "none": 0 * along, "zero": zero}
     lines = []
     if separable:
         for i in range(dim):
             column = f"{i} if params.shape[1] > 1 else 0"
-            lines.append(f"    s{i} = rate[{i}] * (fn(a[{i}, l] + ih, load(params, {column}){t})[1].imag / h)")
+            lines.append(f"    s{i} = rate[{i}] * (fn(a[{i}, l] + along, load(params, {column}){t})[1] + zero).imag")
         result = "s0"
         for i in range(1, dim):
             result = f"max({result}, s{i})"
     else:
         for j in range(dim):
-            xs = "".join(f"a[{i}, l]{' + ih' if i == j else ''}, " for i in range(dim))
+            xs = "".join(f"a[{i}, l] + {'along' if i == j else 'none'}, " for i in range(dim))
             lines.append(f"    _, g = fn(({xs}), load(params, 0){t})")
-            lines += [f"    m[{i}, {j}] = math.sqrt(rate[{i}] * rate[{j}]) * (g[{i}].imag / h)" for i in range(dim)]
+            lines += [f"    m[{i}, {j}] = math.sqrt(rate[{i}] * rate[{j}]) * (g[{i}] + zero).imag" for i in range(dim)]
         result, namespace["math"] = "largest(m)", math
     source = "def sharpness(a, l, rate, params, t, m):\n" + "\n".join(lines) + f"\n    return {result}\n"
     return generate(source, **namespace)
 
 
 class Spare(NamedTuple):
-    """Scratch, (parameters,) each: a point beside x and the gradients on both sides."""
+    """Scratch, flat, with any content.
 
-    near: Any
-    ahead: Any
-    behind: Any
+    q, old, along, product: (parameters,), Lanczos' vectors; diagonal, beside: (PRODUCTS,) his matrix.
+    """
+
+    q: Any
+    old: Any
+    along: Any
+    product: Any
+    diagonal: Any
+    beside: Any
+    tangents: Any
+
+
+@portable
+def spare_size(size, units):
+    """Numbers that a `Spare` takes, of `size` parameters; units are those of all rows, without the first layer's."""
+    return 5 * size + 2 * units + 2 * PRODUCTS
+
+
+@portable
+def spare_of(flat, size, units):
+    """The Spare in a flat array."""
+    vectors, rows = flat[: 5 * size], flat[5 * size : 5 * size + 2 * units]
+    rest = flat[5 * size + 2 * units :]
+    return Spare(
+        vectors[:size],
+        vectors[size : 2 * size],
+        vectors[2 * size : 3 * size],
+        vectors[3 * size : 4 * size],
+        rest[:PRODUCTS],
+        rest[PRODUCTS : 2 * PRODUCTS],
+        Tangents(rows[:units], rows[units:], vectors[4 * size :]),
+    )
+
+
+@portable
+def largest_of_three_diagonals(diagonal, beside, n):
+    """Of Lanczos' matrix after n steps: (largest eigenvalue, its residual, the matrix's size).
+
+    The eigenvalue is found by bisection: x is above all of them where every pivot of the matrix less x is negative. The
+    residual is beside[n-1] times the last component of the eigenvector, whose components follow from the pivots.
+    """
+    zero = diagonal[0] * 0
+    low, high, size = diagonal[0], diagonal[0], zero
+    for j in range(n):
+        radius = (beside[j - 1] if j > 0 else zero) + (beside[j] if j < n - 1 else zero)
+        low, high = max(low, diagonal[j]), max(high, diagonal[j] + radius)
+        size = max(size, abs(diagonal[j]) + radius)
+    high += 1e-6 * size  # strictly above
+    for _ in range(200):
+        middle = low + (high - low) / 2
+        if not low < middle < high:
+            break
+        pivot = diagonal[0] - middle
+        for j in range(1, n):
+            if not pivot < 0:
+                break
+            pivot = diagonal[j] - middle - beside[j - 1] * beside[j - 1] / pivot
+        if pivot < 0:
+            high = middle
+        else:
+            low = middle
+    pivot, whole = diagonal[0] - high, zero + 1  # of the components, squared and over the last one's
+    for j in range(1, n):
+        ratio = beside[j - 1] / pivot
+        whole = 1 + ratio * ratio * whole
+        pivot = diagonal[j] - high - beside[j - 1] * beside[j - 1] / pivot
+    return high, beside[n - 1] / math.sqrt(whole), size
 
 
 @cache
 def of_task(dtype: str, team: Team) -> Callable[..., Any]:
-    """f(kind, x, widths, rate, probe, seed, data, labels, capacity, scratch, spare) of one run.
+    """f(kind, x, widths, rate, seed, data, labels, capacity, scratch, spare) of one run.
 
-    probe (coordinates,) is the last direction found, zeros at first; scratch is the `network`'s, spare a `Spare`.
+    scratch is the `network`'s, spare a `Spare`. NaN where PRODUCTS are not enough, or a number is not finite.
     """
     real: Any = np.dtype(dtype).type
-    _, walk = network(dtype, team)
-    share, sync, total = team.share, team.sync, team.total
-    gaussian = specialise(rng.gaussian, dtype)
-    zero, one, two, still = real(0), real(1), real(2), real(STILL)
-    reach = real(np.finfo(real).eps ** (1 / 3))  # where rounding and curvature of the gradient spoil a difference least
+    share, first_worker, sync, total = team.share, team.first, team.sync, team.total
+    gaussian, times = specialise(rng.gaussian, dtype), curvature(dtype, team)
+    largest = specialise(largest_of_three_diagonals, dtype)
+    zero, nan = real(0), real(math.nan)
+    near, least = real(NEAR[dtype]), real(2 * math.sqrt(np.finfo(real).eps))  # as rounding of the pivots leaves it
 
     @portable
-    def sharpness(kind, x, widths, rate, probe, seed, data, labels, capacity, scratch, spare):
-        size = zero
+    def sharpness(kind, x, widths, rate, seed, data, labels, capacity, scratch, spare):
+        q, old, size = spare.q, spare.old, zero
         for i in share(0, len(x)):
-            size += probe[i] * probe[i]
-        if not total(size) > zero:  # the first time, or after a run that is not finite
+            u, w = rng.bits(seed, PROBE, 0, i)
+            q[i], old[i] = gaussian(u, w), zero
+            size += q[i] * q[i]
+        norm, before = math.sqrt(total(size)), zero
+        for k in range(PRODUCTS):
             for i in share(0, len(x)):
-                u, w = rng.bits(seed, PROBE, 0, i)
-                probe[i] = gaussian(u, w)
-        value, shift = zero, zero
-        for _ in range(2 * PRODUCTS):
-            norm, long, wide = zero, zero, zero
+                q[i] /= norm
+                spare.along[i] = math.sqrt(rate[i]) * q[i]
+            sync()
+            times(kind, x, spare.along, widths, data, labels, capacity, scratch, spare.tangents, spare.product)
+            within, beside = zero, zero
             for i in share(0, len(x)):
-                norm += probe[i] * probe[i]
-            norm = total(norm)
+                old[i] = math.sqrt(rate[i]) * spare.product[i] - before * old[i]
+                within += q[i] * old[i]
+            within = total(within)
             for i in share(0, len(x)):
-                probe[i] /= math.sqrt(norm)
-                long += rate[i] * probe[i] * probe[i]
-                wide += x[i] * x[i]
-            r = reach * (one + math.sqrt(total(wide))) / math.sqrt(total(long))
-            for side, g in ((r, spare.ahead), (-r, spare.behind)):
-                for i in share(0, len(x)):
-                    spare.near[i] = x[i] + side * math.sqrt(rate[i]) * probe[i]
-                sync()
-                walk(kind, spare.near, widths, data, labels, 0, 0, 0, True, capacity, scratch, g)
-            before, value = value, zero
-            for i in share(0, len(x)):
-                product = math.sqrt(rate[i]) * (spare.ahead[i] - spare.behind[i]) / (two * r) - shift * probe[i]
-                value += probe[i] * product
-                probe[i] = product
-            value = total(value)
-            if not abs(value - before) > still * abs(value):
-                if not value < zero:
-                    break
-                value, shift = zero, value  # the largest in size is negative: from there all others are positive
-        return value + shift
+                old[i] -= within * q[i]
+                beside += old[i] * old[i]
+            norm = math.sqrt(total(beside))
+            if first_worker():
+                spare.diagonal[k], spare.beside[k] = within, norm
+            sync()
+            if (k + 1) % LOOKED == 0 or not norm > least * abs(within):
+                value, residual, size = largest(spare.diagonal, spare.beside, k + 1)
+                if not residual > max(near * abs(value), least * size):
+                    return value
+            q, old, before = old, q, norm
+        return nan
 
     return sharpness

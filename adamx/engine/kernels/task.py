@@ -92,16 +92,26 @@ def _moves(rule: Rule, dtype: str, storage: Storage, team: Team) -> Any:
 
 
 def _see(rule: Rule, dtype: str, team: Team) -> Any:
-    """f(memory, clock, h, root, rate): root and rate become those of all parameters."""
+    """f(x, g, memory, widths, clock, h, now, root, rate), before the update: all parameters' root and rate."""
     if not rule.preconditioner:
-        return portable(lambda memory, clock, h, root, rate: None)
-    scale, share = specialise(rule.preconditioner, dtype), team.share
+        return portable(lambda x, g, memory, widths, clock, h, now, root, rate: None)
+    share, mean_of = team.share, _mean(rule, dtype, team)
     load, _ = _memory(rule)
+    scale = specialise(rule.preconditioner, dtype)
+    if not rule.pool:
+        alone = scale
+        scale = portable(lambda x, g, state, clock, h, now, mean: alone(x, g, state, clock, h, now))
 
     @portable
-    def see(memory, clock, h, root, rate):
-        for i in share(0, len(root)):
-            root[i], rate[i] = scale(load(memory, np.uint64(len(root)), i), h, clock)
+    def see(x, g, memory, widths, clock, h, now, root, rate):
+        size, first = np.uint64(len(x)), 0
+        for layer in range(len(widths) - 1):
+            a, b = widths[layer], widths[layer + 1]
+            for last in (first + a * b, first + (a + 1) * b):  # the weights, then the biases
+                mean = mean_of(x, g, memory, first, last, h, now)
+                for i in share(first, last):
+                    root[i], rate[i] = scale(x[i], g[i], load(memory, size, i), clock, h, now, mean)
+                first = last
 
     return see
 
@@ -113,7 +123,7 @@ def training(
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and `train`."""
     real: Any = np.dtype(dtype).type
     layout = Layout(rule, 0, schedule is not None)
-    start, walk = network(dtype, team)
+    start, walk, *_ = network(dtype, team)
     share, first_worker, sync, dot = team.share, team.first, team.sync, team.dot
     per_step = specialise(rule.per_step, dtype)
     begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
@@ -135,11 +145,11 @@ def training(
     @portable
     def train(
         run, carry, marks, seed, point, moved, memory, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, minimizers, curves, probe, out, g, capacity, scratch, look, spare, t0, t1, steps, tail, every,
+        criteria, minimizers, curves, out, g, capacity, scratch, look, spare, t0, t1, steps, tail, every,
     ):  # fmt: skip
         """Run number `run` from step t0 up to t1.
 
-        Its point, last move, state, gradient and probe are flat; what only one worker writes is read after a sync.
+        Its point, last move, state and gradient are flat; what only one worker writes is read after a sync.
         """
         c = load_criteria(criteria, 0)
         if t0 == 0 and fresh:
@@ -177,22 +187,20 @@ def training(
                 if measured and recorded:
                     for i in share(0, len(point)):
                         look.before[i] = point[i]
+                    see(point, g, memory, widths, clock, h, now, look.root, look.rate)
                     sync()
                 move_all(point, g, memory, moved, widths, h, now, seed, t)
                 sync()
                 if first_worker():
                     store_clock(carry, run, clock)
                 if measured and recorded:
-                    see(memory, clock, h, look.root, look.rate)
-                    sync()
                     if first_worker():
-                        seen = Seen(
-                            look.before, g, moved, look.root, look.rate, minimizers, h.lr, eps_of(h), limit_of(h)
-                        )
+                        limit = limit_of(clock, h, now)
+                        seen = Seen(look.before, g, moved, look.root, look.rate, minimizers, h.lr, eps_of(h), limit)
                         measure(seen, out, record, run)
                     if sharp:
                         most = sharpness(
-                            kind, look.before, widths, look.rate, probe, seed, data, labels, capacity, scratch, spare
+                            kind, look.before, widths, look.rate, seed, data, labels, capacity, scratch, spare
                         )
                         if first_worker():
                             out[SHARP, record, run] = most / h.lr
