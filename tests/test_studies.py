@@ -18,14 +18,7 @@ from adamx.sweep.command import CONF
 
 QUICK = [each.name for each in studies() if each.quick]
 FINDINGS = {  # what does not hold: the claim, not the code
-    "eps_threshold": [
-        "orders of magnitude that |x| falls from 0.98 to 1.02 ε*, β1 = 0",
-        "orders of magnitude that |x| falls from 0.98 to 1.02 ε*, β1 = 0.99",
-    ],
-    "first_spike": ["steps between crossings"],
     "quartic_phases": [
-        "share of the map: all three as named",
-        "share of spiking runs a quarter of the strip's width below and above the second border",
         "largest late |x| over lr/2 at β1 = 0.99, β2 = 0.93",
     ],
 }
