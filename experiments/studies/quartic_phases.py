@@ -17,8 +17,8 @@ Regimes are those of adamx/regimes.py, which knows nothing of the formulas. Loss
 any height (`spike_floor` 0), and from 100 times the running median on: the same factor in x as 10 is on a quadratic.
 
 Found: the first border is exact. The second is Tang's where 1 - β1 ≤ 0.03; there the claimed one lies in the midst of
-the spikes. Nearer to β1 = 0 spikes cease earlier, and return where β2 is small. At β1 = 0.99, β2 = 0.93 x swings 8 times
-as far as SignGD's lr/2, over many steps each way: it does not end near L(lr/2), the median of what oscillates does.
+the spikes. Nearer to β1 = 0 spikes cease earlier, and return where β2 is small. At β1 = 0.99, β2 = 0.93 x swings 8
+times as far as SignGD's lr/2, over many steps each way: the median of what oscillates ends near L(lr/2), it does not.
 """
 
 from dataclasses import replace
