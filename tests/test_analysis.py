@@ -16,6 +16,7 @@ from adamx.analysis import COLORS, plots, slices
 from adamx.analysis.scales import Scale, short
 from adamx.analysis.summary import findings, summary, threshold
 from adamx.engine.results import Results
+from adamx.engine.settings import best_run, ranked
 from adamx.inputs.errors import InputError
 from adamx.regimes import REGIMES
 
@@ -303,6 +304,47 @@ def test_a_threshold_is_found_and_chance_is_not():
     assert threshold(values, np.arange(len(values)) % 2 == 0) is None
     assert threshold(values, np.zeros(len(values), dtype=bool)) is None
     assert threshold(values, np.ones(len(values), dtype=bool)) is None
+
+
+def test_a_single_run_is_no_finding():
+    values = np.geomspace(1e-4, 1, 64)
+    assert threshold(values, values == 1) is None, "one run of 64"
+    assert threshold(values, values >= values[-5]).words == f">= {short(values[-5])}", "five of 64 are no chance"
+    seeds = np.repeat(values[:12], 8)
+    assert threshold(seeds, seeds >= values[11], repeats=8) is None, "eight seeds of one setting say one thing"
+    assert threshold(seeds, seeds >= values[6], repeats=8) is not None
+
+
+def test_chance_is_named_in_few_summaries():
+    """Marks drawn blindly, 20 questions of one summary: something is named in less than 1 of 20 summaries."""
+    rng = np.random.default_rng(0)
+    values = np.sort(rng.random(64))
+    named = [any(threshold(values, rng.random(64) < 0.3, questions=20) for _ in range(20)) for _ in range(60)]
+    assert np.mean(named) <= 0.05
+
+
+def test_equal_losses_are_told_apart_by_the_held_out_loss():
+    results = synthetic(product(lr=[0.001, 0.003, 0.01]))
+    loss, held_out = results.loss.copy(), results.curves["val_loss"].copy()
+    loss[-1], held_out[-1] = [0.0, 0.0, 1.0], [0.5, 0.3, 0.1]
+    results = replace(results, loss=loss, curves={**results.curves, "val_loss": held_out})
+    assert slices.settings(results)["lr"].tolist() == [0.003, 0.001, 0.01]
+    assert best_run([results]) == (0, 1)
+    assert ranked([results.take(np.array([0])), results.take(np.array([1, 2]))])["of"].tolist() == [1, 0, 1]
+
+
+def test_the_best_is_one_run_everywhere():
+    """The star of a map, the first line of the terminal and the best run: a setting by the median of its seeds."""
+    results = synthetic(product(lr=LR, eps=EPS, seed=range(3)))
+    loss = results.loss.copy()
+    loss[-1, 7] = 0.0  # one lucky seed of a setting
+    results = replace(results, loss=loss)
+    _, run = best_run([results])
+    first = slices.settings(results).iloc[0]
+    assert run != 7 and (results.columns["lr"][run], results.columns["eps"][run]) == (first["lr"], first["eps"])
+    assert results.loss[-1, run] == first["final_loss"]
+    lost = replace(results, loss=np.full_like(loss, np.nan))
+    assert best_run([lost]) is None
 
 
 def test_findings_say_where_runs_fail():

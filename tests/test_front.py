@@ -302,7 +302,7 @@ def test_figures_are_returned_or_drawn_on_axes(swept):
 def test_several_parts_are_told_apart():
     results = [synthetic(product(lr=[1e-3, 1e-2]), optimizer=name) for name in ("adam", "amsgrad")]
     from adamx.analysis import shown
-    from adamx.analysis.slices import best
+    from adamx.engine.settings import best
 
     empty = results[0].take(np.arange(0))
     assert repr(empty) == empty.title and empty._repr_html_() == ""
@@ -468,11 +468,3 @@ def test_the_doctor_helps_without_an_examination(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         doctor.main(["--help"])
     assert "usage" in capsys.readouterr().out
-
-
-def test_studies_end_in_a_total():
-    from adamx.reproduce import Check
-    from adamx.reproduce.__main__ import total
-
-    good, bad = (Check("a", "1", "2", held, "why") for held in (True, False))
-    assert total([[good], [good, bad]]) == "studies that held: 1 of 2; checks: 2 of 3"

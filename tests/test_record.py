@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from synthetic import product, synthetic
 
 from adamx.engine.results import Results
+from adamx.engine.settings import best_run, settings
 from adamx.inputs.errors import InputError
 from adamx.record import page as view
 from adamx.record import parent as record
@@ -63,7 +64,7 @@ def test_a_sweep(opened: record.Store, sweep: Results) -> None:
     assert run.data.metrics["runs"] == 14 == sum(v for k, v in run.data.metrics.items() if k.startswith("runs_"))
     assert run.data.metrics["updates_per_second"] == 1e6 and "bad" not in run.data.metrics
     final = sweep.loss[-1]
-    assert run.data.metrics["best_final_loss.digits_mlp"] == np.nanmin(final[np.isfinite(final)])
+    assert run.data.metrics["best_final_loss.digits_mlp"] == final[best_run([sweep])[1]]
     names = {f.path for f in opened.client.list_artifacts(parent.run_id)}
     assert names == {"config.yaml", "table.parquet", "curves.parquet", "map.png", "bytes.png"}
     assert run.info.artifact_uri.startswith(str(Path.cwd() / "mlruns"))
@@ -93,7 +94,10 @@ def test_a_sweep(opened: record.Store, sweep: Results) -> None:
     assert child.data.metrics["eps"] == 1e-8 and child.data.metrics["final_loss"] == float(sweep.loss[-1, 0])
     history = opened.client.get_metric_history(child.info.run_id, "val_loss")
     assert [m.value for m in history] == sweep.curves["val_loss"][:, 0].tolist()
-    assert opened.client.get_run(best := run.data.tags["best_run_id.digits_mlp"]).info.run_id == best
+    best = run.data.tags["best_run_id.digits_mlp"]
+    first = settings(sweep).iloc[0]
+    params = opened.client.get_run(best).data.params
+    assert {name: float(params[name]) for name in ("lr", "eps")} == {name: first[name] for name in ("lr", "eps")}
 
 
 def test_names_are_what_differs(sweep: Results) -> None:

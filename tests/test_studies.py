@@ -12,20 +12,13 @@ from mlflow import MlflowClient
 from adamx.analysis.style import png, styled
 from adamx.inputs.files import load
 from adamx.portable.precision import rounded
-from adamx.reproduce import FOLDER, Check, studies, study
+from adamx.reproduce import FOLDER, Check, studies, study, verdicts
 from adamx.reproduce import __main__ as reproduce
 from adamx.sweep.command import CONF
 
 QUICK = [each.name for each in studies() if each.quick]
 FINDINGS = {  # what does not hold: the claim, not the code
-    "eps_threshold": [
-        "orders of magnitude that |x| falls from 0.98 to 1.02 ε*, β1 = 0",
-        "orders of magnitude that |x| falls from 0.98 to 1.02 ε*, β1 = 0.99",
-    ],
-    "first_spike": ["steps between crossings"],
     "quartic_phases": [
-        "share of the map: all three as named",
-        "share of spiking runs a quarter of the strip's width below and above the second border",
         "largest late |x| over lr/2 at β1 = 0.99, β2 = 0.93",
     ],
 }
@@ -48,6 +41,7 @@ def test_a_quick_study(name):
     checks = made.check(runs)
     assert [check.what for check in checks if not check.held] == FINDINGS.get(name, [])
     assert all(check.why for check in checks)
+    assert verdicts.read()[name] == verdicts.of(checks), "python -m adamx.reproduce --record keeps what README says"
     with styled():
         assert png(made.figure(runs)).startswith(b"\x89PNG")
     assert not plt.get_fignums(), "a study makes a Figure of its own, not one of pyplot's"
@@ -86,11 +80,45 @@ def test_lists(capsys):
 
 def test_verdicts():
     good, bad = (Check("a | b", "1", "2", held, "why") for held in (True, False))
-    assert [reproduce.verdict(each) for each in ([good], [bad, bad], [good, bad])] == [
+    assert [str(verdicts.of(each)) for each in ([good], [bad, bad], [good, bad])] == [
         "held",
         "did not hold",
         "1 of 2 held",
     ]
+
+
+def test_the_sentence_of_verdicts():
+    Verdict, known = verdicts.Verdict, studies()
+    first, second, third = (each.name for each in known[:3])
+    said = [
+        verdicts.sentence(known, found)
+        for found in (
+            {first: Verdict(2, 2)},
+            {first: Verdict(2, 2), second: Verdict(1, 2)},
+            {first: Verdict(0, 3), second: Verdict(1, 2), third: Verdict(3, 4)},
+        )
+    ]
+    assert said == [
+        "Of 1 claims 1 hold in everything that was measured.",
+        "Of 2 claims 1 hold in everything that was measured; 2 (1 of 2) holds in part.",
+        "Of 3 claims 0 hold in everything that was measured; 1 (0 of 3), 2 (1 of 2) and 3 (3 of 4) hold in part.",
+    ]
+
+
+def test_readme_says_what_the_studies_found():
+    recorded = verdicts.read()
+    assert set(recorded) == {each.name for each in studies()}
+    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    said = re.search(r"<!-- verdicts -->\n(.*?)<!-- /verdicts -->", readme, re.DOTALL)[1]
+    assert " ".join(said.split()) == verdicts.sentence(studies(), recorded), "python -m adamx.reproduce --markdown"
+
+
+def test_recording_keeps_what_other_studies_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(verdicts, "FILE", tmp_path / "verdicts.json")
+    assert verdicts.read() == {}
+    verdicts.record({"saddle": verdicts.Verdict(1, 2), "ravine": verdicts.Verdict(3, 3)})
+    verdicts.record({"saddle": verdicts.Verdict(2, 2)})
+    assert verdicts.read() == {"saddle": verdicts.Verdict(2, 2), "ravine": verdicts.Verdict(3, 3)}
 
 
 def kept(v, g, format, steps):

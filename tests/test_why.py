@@ -16,7 +16,6 @@ from adamx.optimizers import optimizers, rule
 from adamx.problems import problem
 from adamx.record import parent as record
 from adamx.record import readback, store
-from adamx.regimes import REGIMES
 from adamx.why import __main__ as why
 from adamx.why import explain, knobs
 from adamx.why.cause import Cause, figure, sentences, table, words
@@ -51,9 +50,22 @@ def in_regime(regime):
 
 
 def tries(letters, old=1.0, kind="factor", knob="lr"):
-    """Changes of one knob to 2, 3, ... with the regimes of these first letters."""
-    regimes = {name[0]: name for name in REGIMES}
-    return [Tried(Change(knob, kind, old, old + i), in_regime(regimes[c])) for i, c in enumerate(letters, 1)]
+    """Changes of one knob, each by a factor of 1.5 or a step of 1, with the regimes of these first letters.
+
+    A capital letter is one that has converged over the run's own steps, and is that at twice the steps.
+    """
+    regimes = {"c": "converged", "s": "spiking", "d": "diverged"}
+    after = {**{c: (r,) for c, r in regimes.items()}, "c": ("converged",) * 3}
+    after |= {c.upper(): ("converged", regime) for c, regime in regimes.items()}
+    return [
+        Tried(Change(knob, kind, old, old * 1.5**i if old else float(i)), in_regime(after[c][0]), after[c])
+        for i, c in enumerate(letters, 1)
+    ]
+
+
+def values(*regimes):
+    """Changes of lr from 1 to each value, with its regimes."""
+    return [Tried(Change("lr", "factor", 1.0, new), in_regime(own[0]), own) for new, *own in regimes]
 
 
 @pytest.mark.parametrize("name", optimizers())
@@ -71,6 +83,13 @@ def test_changes_of_every_rule(name):
         assert change is None or together.hyper[change.knob][row] == change.new != change.old
     assert len({(c.knob, c.new) for c in changes}) == len(changes)
     assert len(others) == len(changes) - len(numbers)
+
+
+def test_theorys_bound_is_among_the_tries():
+    tried = [c.new for c in knobs.changes(launch(eps=1e-30), "float64", {"eps": [0.0026316]}) if c.knob == "eps"]
+    assert {0.00239, 0.00266} <= {*tried} and max(tried) == 1, "28 decades up, where the value is so far away"
+    beta2 = [c.new for c in knobs.changes(launch(), "float64", {"beta2": [0.97, 0.9]}) if c.knob == "beta2"]
+    assert {0.9727, 0.9697, 0.9091, 0.899} <= {*beta2}
 
 
 def test_choices_are_kernels():
@@ -102,23 +121,28 @@ def test_scales():
 
 def test_smallest():
     def found(*ways):
-        return [t.change.new for t in knobs.smallest([t for way in ways for t in way], lambda r: r == "converged")]
+        turns = knobs.smallest([t for way in ways for t in way], lambda t: t.outcome == "converged")
+        return [(round(t.tried.change.new, 2), t.alone) for t in turns]
 
-    assert found(tries("ssccccs")) == [4]
-    assert found(tries("sccscccs")) == [6], "an island is no advice"
-    assert found(tries("sssc")) == found(tries("ssscc")) == [5], "the last have no next"
+    assert found(tries("ssccs")) == [(3.38, False)], "two neighbours are a range that a value may be taken from"
+    assert found(tries("sscss")) == [(3.38, True)], "one value is isolated, and said to be"
+    assert found(tries("scscscc")) == [(2.25, True), (11.39, False)], "the first isolated one, and the first that lasts"
+    assert found(tries("sssc")) == [(5.06, False)], "the last has no next"
     assert found(tries("ssss")) == []
-    assert found(tries("sscc"), tries("ccc", knob="eps", old=10.0)) == [11, 4], "the smallest factor first"
-    down = [
-        Tried(Change("lr", "factor", 9.0, new), t.run) for new, t in zip((1, 2, 3, 4, 5), tries("ccccs"), strict=True)
-    ]
-    assert found(down) == [4], "downward from where the run is"
-    assert found(tries("scss", kind="choice", knob="dtype")) == [3], "a choice stands alone"
+    assert found(tries("sSccs")) == [(3.38, False)] and found(tries("sSDSs")) == [], "a delay is none"
+    assert found(tries("sscc"), tries("ccc", knob="eps", old=10.0)) == [(15, False), (3.38, False)], "smallest first"
+    down = values((0.9, "spiking"), (0.85, "converged"), (0.83, "converged"), (0.7, "slow"))
+    close = [dataclasses.replace(t, regimes=t.regimes * 3) for t in down]
+    assert found(close) == [(0.85, True)], "values beside theory's bound are closer than two neighbours"
+    assert found(tries("scss", kind="choice", knob="dtype")) == [(2.25, False)], "a choice stands alone"
 
 
 def test_words():
     assert words(Change("eps", "factor", 1e-8, 2.4e-4)) == "raising eps 24,000x to 0.00024"
+    assert words(Change("eps", "factor", 1e-30, 2.6e-3)) == "raising eps 2.6e+27x to 0.0026"
     assert words(Change("lr", "factor", 0.1, 0.042)) == "lowering lr 2.4x to 0.042"
+    assert words(Change("lr", "factor", 0.00118, 0.0012)) == "raising lr 1.017x to 0.0012", "no factor is 1"
+    assert words(Change("lr", "factor", 0.0205, 0.0196)) == "lowering lr 1.046x to 0.0196"
     assert words(Change("beta2", "rate", 0.99, 0.9987)) == "raising beta2 to 0.9987"
     assert words(Change("eps_root", "zero", 0.0, 1e-5)) == "raising eps_root to 1e-05"
     assert words(Change("lr_warmup", "steps", 0.0, 2048.0)) == "a warm-up of 2,048 steps"
@@ -127,23 +151,69 @@ def test_words():
     assert Change("beta1", "rate", 0.9, 0.99).decades == pytest.approx(1)
 
 
-@pytest.mark.parametrize("regime", REGIMES)
+@pytest.mark.parametrize("regime", ["converged", "slow", "spiking", "oscillating", "diverged"])
 def test_sentences(regime):
-    after = tries("sscc", old=2.0) + tries("s", kind="choice", knob="optimizer")
-    if regime == "converged":
-        after = tries("ccdd", old=2.0)
-    cause = Cause(in_regime(regime), "theory: so it is", after)
-    said, theory = sentences(cause)
-    assert theory == "theory: so it is"
-    if regime == "converged":
-        assert said.startswith("It converged (under its target first at step 1,234): nothing to explain.")
-        assert said.endswith("that spoil it: raising lr 2.5x to 5 (diverged).")
-    else:
-        assert said.endswith("Raising lr 2.5x to 5 would have saved it. Nothing did for optimizer.")
     did = {"spiking": "spiked 3 times, first at step 2,345", "diverged": "not finite at step 345", "slow": "was slow"}
-    assert did.get(regime, regime[:8]) in said
-    nothing = sentences(Cause(cause.run, None, tries("ss")))
-    assert len(nothing) == 1 and ("No change of a single knob" in nothing[0]) == (regime != "converged")
+    after = tries("ccdd", old=2.0) if regime == "converged" else tries("sscc", old=2.0)
+    after += tries("s", kind="choice", knob="optimizer") * (regime != "converged")
+    cause = Cause(in_regime(regime), "theory: so it is", after, (regime,) * 3)
+    said, theory = sentences(cause)
+    assert theory == "theory: so it is" and did.get(regime, regime[:8]) in said
+    if regime == "converged":
+        assert said == (
+            "It converged (under its target first at step 1,234). It does so at 2 and 4 times the steps too: nothing "
+            "to explain. The smallest changes that spoil it: raising lr 3.4x to 6.75 (diverged)."
+        )
+    else:
+        assert said.endswith(
+            " Raising lr 3.4x to 6.75 would have saved it. Run at 2 and 4 times the steps each of these converges too. "
+            "Nothing tried did for optimizer."
+        )
+    nothing = sentences(Cause(cause.run, None, tries("cc" if regime == "converged" else "ss"), (regime,) * 3))
+    words = "No change tried spoils it." if regime == "converged" else "No change of a single knob that was tried would"
+    assert len(nothing) == 1 and words in nothing[0]
+
+
+def said_of(regimes, *after):
+    return sentences(Cause(in_regime(regimes[0]), None, [t for way in after for t in way], regimes))[0]
+
+
+def test_a_delay_is_no_cure():
+    warm_up = tries("sDccs", old=0.0, kind="steps", knob="lr_warmup")
+    assert "so would a warm-up of 3 steps" in said_of(("spiking",) * 3, tries("sscc"), warm_up)
+    assert "(the warm-up at 8 and 16 times too)" in said_of(("spiking",) * 3, tries("sscc"), warm_up)
+    assert said_of(("spiking",) * 3, tries("sscc"), tries("sDDs", old=0.0, kind="steps", knob="lr_warmup")).endswith(
+        "too. Only a delay: a warm-up of 2 steps (diverged at 2 times the steps)."
+    )
+    only = said_of(("spiking",) * 3, tries("ssSS"))
+    assert only.endswith(
+        "tried would have saved it. Only a delay: raising lr 3.4x to 3.38 (spiking at 2 times the steps)."
+    )
+
+
+def test_an_isolated_value_is_called_isolated():
+    assert "steps. Isolated" not in said_of(("spiking",) * 3, tries("sscc"))
+    assert "Isolated, with neighbours that do not: raising lr 2.2x to 2.25 would have saved it. Run at" in said_of(
+        ("spiking",) * 3, tries("scss")
+    )
+    assert "Isolated, with neighbours that do not: raising lr 2.2x to 2.25 did too." in said_of(
+        ("spiking",) * 3, tries("scscc")
+    )
+    assert "raising lr 2.2x to 2.25 (diverged, isolated)" in said_of(("converged",) * 3, tries("cdcc"))
+
+
+def test_what_more_steps_do_is_said():
+    assert "It was slow: its loss ended at" in said_of(("slow", "converged", "converged"), tries("ss"))
+    assert "; at 2 times the steps converged, at 4 times the steps converged." in said_of(
+        ("slow", "converged", "converged"), tries("ss")
+    )
+    popped = said_of(("converged", "converged", "spiking"), tries("sscc"))
+    assert popped.startswith(
+        "It converged (under its target first at step 1,234); at 2 times the steps converged, at 4 "
+    )
+    assert "Raising lr 3.4x to 3.38 would have saved it." in popped, "what pops later is not left unexplained"
+    slow = [dataclasses.replace(t, regimes=("slow", "converged", "converged")) for t in tries("dd")]
+    assert "(slow, converged at 2 times the steps)" in said_of(("converged",) * 3, slow)
 
 
 @pytest.fixture(scope="module")
@@ -176,25 +246,31 @@ def test_a_spiking_run(there, capsys):
     _, (spiking, _) = there
     found = readback.read(spiking)
     cause = explain.explain(found, ["eps", "bias_correction"], Console(quiet=True))
-    (saved,) = cause.turning
-    assert saved.change.knob == "eps" and saved.run.regime[0] == "converged"
-    assert 1 <= saved.change.new / eps_threshold(0.1, 0.9, 1.0) <= 10 ** (1 / knobs.A_DECADE) * 1.05
+    (turn,) = cause.turning
+    saved = turn.tried
+    assert (saved.change.knob, saved.regimes, turn.alone) == ("eps", ("converged",) * 3, False)
+    assert 1 <= saved.change.new / eps_threshold(0.1, 0.9, 1.0) <= 1.02, "beside theory's bound"
     assert not replay.identical(found, [saved.run]).any() and replay.identical(found, [cause.run]).all()
 
     assert why.main([spiking, "eps", "bias_correction"]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "It spiked" in said and "Raising eps 320,000x to 0.0032 would have saved it." in said
-    assert "Nothing did for bias_correction." in said and "theory: " in said and "0.00263" in said
+    assert "It spiked" in said and "Raising eps 270,000x to 0.00266 would have saved it." in said
+    assert (
+        "each of these converges too" in said
+        and "Nothing tried did for bias_correction." in said
+        and "theory: " in said
+        and "0.00263" in said
+    )
     client = store.open().client
     assert [f.path for f in client.list_artifacts(spiking)] == ["why.png"]
-    assert "eps 320,000x" in client.get_run(spiking).data.tags["why"]
+    assert "eps 270,000x" in client.get_run(spiking).data.tags["why"]
 
 
 def test_a_converged_row_and_a_figure_elsewhere(there, capsys, tmp_path):
     parent, _ = there
     assert why.main([f"{parent}:1", "eps", "--out", str(tmp_path / "mine.png")]) == 0
     said = " ".join(capsys.readouterr().out.split())
-    assert "nothing to explain. The smallest changes that spoil it: lowering eps 4.2x to 0.0024 (spiking)" in said
+    assert "nothing to explain. The smallest changes that spoil it: lowering eps 4.2x to 0.0024 (spiking" in said
     assert (tmp_path / "mine.png").read_bytes().startswith(b"\x89PNG")
     assert "why_1.png" not in [f.path for f in store.open().client.list_artifacts(parent)]
     assert why.main([f"{parent}:1", "eps"]) == 0
@@ -218,14 +294,15 @@ def test_mistakes_are_said_in_one_line(there, capsys):
 def test_the_figure_has_a_strip_for_every_knob():
     after = tries("sscc", old=2.0) + tries("scc", old=0.0, kind="zero", knob="eps_root")
     after += tries("s", kind="switch", knob="bias_correction") + [
-        Tried(Change("dtype", "choice", "float32", name), in_regime("slow")) for name in ("float64", "bfloat16")
+        Tried(Change("dtype", "choice", "float32", name), in_regime("slow"), ("slow",))
+        for name in ("float64", "bfloat16")
     ]
-    cause = Cause(in_regime("spiking"), None, after)
+    cause = Cause(in_regime("spiking"), None, after, ("spiking",) * 3)
     drawn = figure(cause)
     top, *strips = drawn.axes
     assert [line.get_label() for line in top.get_lines()] == [
         "the run: spiking",
-        "raising lr 2.5x to 5",
+        "raising lr 3.4x to 6.75",
         "raising eps_root to 2",
     ]
     assert [axes.get_ylabel().split()[0] for axes in strips] == ["lr", "eps_root", "other"]
@@ -236,5 +313,5 @@ def test_the_figure_has_a_strip_for_every_knob():
     ]
     rows = table(cause)
     assert [*rows.columns[0].cells] == ["lr", "eps_root", "bias_correction", "dtype"]
-    assert [*rows.columns[2].cells] == ["3 to 6", "1 to 3", "true", "float64, bfloat16"]
-    assert [*rows.columns[3].cells] == ["raising lr 2.5x to 5", "raising eps_root to 2", "-", "-"]
+    assert [*rows.columns[2].cells] == ["3 to 10.1", "1 to 3", "true", "float64, bfloat16"]
+    assert [*rows.columns[3].cells] == ["raising lr 3.4x to 6.75", "raising eps_root to 2", "-", "-"]

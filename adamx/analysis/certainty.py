@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from adamx.analysis.slices import settings, swept
 from adamx.analysis.statistics import Interval, importance, paired, shares
 from adamx.engine.results import Results
+from adamx.engine.settings import settings, swept
 
 
 def certainty(results: Results) -> list[str]:

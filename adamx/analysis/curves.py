@@ -18,6 +18,7 @@ from adamx.analysis import COLORS
 from adamx.analysis.scales import SYMBOLS, short
 from adamx.analysis.style import STYLE, Picture, heading, panels
 from adamx.engine.results import Results
+from adamx.engine.settings import best_run
 from adamx.inputs.errors import unknown
 from adamx.regimes import REGIMES
 
@@ -98,7 +99,7 @@ def _curves(results: Results) -> Figure:
     grid = panels(figure, len(present), across, "step", axis.label)
     steps = results.steps
     end = np.where(np.isfinite(results.loss[-1]), results.loss[-1], np.inf)
-    best = int(np.argmin(end))
+    best = (best_run([results]) or (0, 0))[1]
     val_loss = results.curves.get("val_loss")
     for axes, name in zip(grid, present, strict=True):
         runs = np.flatnonzero(results.regime == name)

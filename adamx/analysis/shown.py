@@ -11,10 +11,10 @@ from rich.console import Console
 from adamx.analysis import COLORS
 from adamx.analysis.curves import curves
 from adamx.analysis.plots import regime_map
-from adamx.analysis.slices import best
 from adamx.analysis.style import image
 from adamx.analysis.summary import brief, ink
 from adamx.engine.results import Results
+from adamx.engine.settings import best
 from adamx.regimes import REGIMES
 
 LINES = 10

@@ -1,8 +1,7 @@
-"""Slices: from a table with a row a run to settings, and from settings to a 2-D slice in panels."""
+"""Slices: from the settings of a sweep to a 2-D slice in panels."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -11,72 +10,11 @@ import pandas as pd
 
 from adamx.analysis.scales import Scale, short
 from adamx.engine.results import Results
+from adamx.engine.settings import settings, swept
 from adamx.inputs.errors import InputError, unknown
-from adamx.regimes import REGIMES
 
-FAILING = ("spiking", "oscillating", "diverged")
 ACROSS = 4  # panels in a row, and along each of two panel axes
 ALONE = 12  # panels along a single panel axis
-
-
-def swept(results: Results) -> list[str]:
-    """The hyperparameters with more than one value, in the order of the columns; a seed is a repetition, no axis."""
-    return [name for name, values in results.columns.items() if name != "seed" and (values != values[0]).any()]
-
-
-def settings(results: Results) -> pd.DataFrame:
-    """A row a distinct setting of the swept hyperparameters, best first.
-
-    Columns: the swept hyperparameters; `runs` (seeds); `regime`, that of most runs, and of two equally common the
-    worse; `agree`, whether all runs share it; medians over the runs of `final_loss` (a lost run counts as infinite),
-    of the other `final_` figures and of `reached_step`. Of equal losses a healthy run is better, then the earlier.
-    """
-    names = swept(results)
-    values = np.column_stack([results.columns[name] for name in names] or [np.zeros(len(results))])
-    distinct, group = np.unique(values, axis=0, return_inverse=True)
-    group = group.ravel()
-
-    codes = pd.Categorical(results.regime, REGIMES).codes
-    counts = np.bincount(group * len(REGIMES) + codes, minlength=len(distinct) * len(REGIMES))
-    counts = counts.reshape(-1, len(REGIMES))
-    majority = len(REGIMES) - 1 - counts[:, ::-1].argmax(axis=1)  # the last of equals is the worst
-
-    final = {f"final_{name}": curve[-1] for name, curve in results.curves.items()}
-    reached = results.figures["reached_step"]
-    figures = pd.DataFrame(
-        {
-            "final_loss": np.where(np.isfinite(results.loss[-1]), results.loss[-1], np.inf),
-            **final,
-            "reached_step": np.where(reached < 0, results.steps[-1] + 1, reached),
-        }
-    )
-    frame = pd.DataFrame(dict(zip(names, distinct.T, strict=False)), index=range(len(distinct)))
-    frame["runs"] = counts.sum(axis=1)
-    frame["regime"] = pd.Categorical.from_codes(majority, pd.Index(REGIMES))
-    frame["agree"] = counts.max(axis=1) == frame["runs"]
-    frame = frame.join(figures.groupby(group).median())
-    order = np.lexsort((frame["reached_step"], np.isin(frame["regime"], FAILING), frame["final_loss"]))
-    return frame.iloc[order].reset_index(drop=True)
-
-
-def best(results: Sequence[Results], n: int = 5) -> pd.DataFrame:
-    """The n best settings on each problem, best first: what tells them apart, their medians over seeds, their regime.
-
-    Columns: problem, optimizer, dtype where several were run; the swept hyperparameters; the `final_` figures; `regime`
-    and `runs` (see `settings`).
-    """
-    tables = []
-    for task in dict.fromkeys(r.task for r in results):
-        own = [r for r in results if r.task == task]
-        named = [settings(r).head(n).assign(problem=task, optimizer=r.rule, dtype=r.dtype) for r in own]
-        tables.append(pd.concat(named).sort_values("final_loss", kind="stable").head(n))
-    table = pd.concat(tables, ignore_index=True)
-    several = {"problem": {r.task for r in results}, "optimizer": {r.rule for r in results}}
-    several["dtype"] = {r.dtype for r in results}
-    telling = [name for name, values in several.items() if len(values) > 1]
-    names = dict.fromkeys(name for r in results for name in swept(r))
-    finals = [name for name in table if str(name).startswith("final_")]
-    return table[[*telling, *names, *finals, "regime", "runs"]]
 
 
 @dataclass(frozen=True)

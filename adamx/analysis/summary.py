@@ -11,18 +11,20 @@ from rich.columns import Columns
 from rich.console import Console, ConsoleOptions, Group, RenderableType, RenderResult
 from rich.table import Table
 from rich.text import Text
+from scipy import stats
 
 from adamx.analysis import COLORS
 from adamx.analysis.certainty import certainty
 from adamx.analysis.scales import short
-from adamx.analysis.slices import FAILING, best, settings, swept
 from adamx.engine.results import Results
+from adamx.engine.settings import FAILING, best, settings, swept
 from adamx.inputs.errors import printable
 from adamx.regimes import REGIMES
 
 BEST = 5
 CONTRAST = 0.2  # two shares that differ by less are no finding
-CHI_SQUARED = 6.6  # nor is a difference that chance makes once in a hundred
+FEWEST = 5  # settings on each side of a threshold
+CHANCE = 0.05  # that any of the thresholds tried in a summary is named where there is none
 UNBOUNDED = 10_000  # columns; no table is as wide
 VERBS = {
     "diverged": "diverge",
@@ -62,14 +64,19 @@ def findings(results: Results) -> list[str]:
 
     A threshold is named for a regime where the regime's share on its two sides differs by at least 20 points and by
     more than chance. Where none is, but the failing regimes (spiking, oscillating, diverged) together do, it is that.
+    Seeds are repetitions: a setting counts once, whatever the number of its seeds.
     """
-    first = settings(results).iloc[0]
+    first, names = settings(results).iloc[0], swept(results)
+    repeats, questions = np.unique(results.columns["seed"]).size, len(names) * (len(VERBS) + 1)
     lines = []
-    for name in swept(results):
-        values = results.columns[name]
-        clauses = [_clause(values, results.regime == regime, verb) for regime, verb in VERBS.items()]
+    for name in names:
+
+        def clause(marked: np.ndarray, verb: str, values: np.ndarray = results.columns[name]) -> str:
+            return _clause(threshold(values, marked, repeats, questions), verb)
+
+        clauses = [clause(results.regime == regime, verb) for regime, verb in VERBS.items()]
         if not any(clauses[:-1]):
-            clauses.insert(0, _clause(values, np.isin(results.regime, FAILING), "fail"))
+            clauses.insert(0, clause(np.isin(results.regime, FAILING), "fail"))
         clauses = [clause for clause in clauses if clause] or ["no clear difference"]
         if np.isfinite(first["final_loss"]):
             clauses.append(f"best at {short(first[name])}")
@@ -77,18 +84,22 @@ def findings(results: Results) -> list[str]:
     return lines
 
 
-def _clause(values: np.ndarray, marked: np.ndarray, verb: str) -> str:
+def _clause(split: Split | None, verb: str) -> str:
     """What a threshold says about marked runs, such as "at >= 0.32 all diverge, below 3%"; empty where none does."""
-    split = threshold(values, marked)
     if split is None:
         return ""
     return f"at {split.words} {_percent(split.share)} {verb}, {split.opposite} {_percent(split.other)}"
 
 
-def threshold(values: np.ndarray, marked: np.ndarray) -> Split | None:
+def threshold(values: np.ndarray, marked: np.ndarray, repeats: int = 1, questions: int = 1) -> Split | None:
     """The threshold on `values` that divides marked from other runs best, or None where none does it clearly.
 
-    Of all thresholds the one with the most variance of the mark between its sides (a decision tree of one node).
+    Of all thresholds with at least `FEWEST` settings on both sides the one with the most variance of the mark between
+    its sides (a decision tree of one node). It is clear where Fisher's exact test, times the number of thresholds tried
+    (Bonferroni), says that chance makes such a difference in less than `CHANCE` of all summaries.
+
+    Args:
+        repeats: runs of a setting, which say one thing together. questions: how many such searches a summary makes.
     """
     distinct, group = np.unique(values, return_inverse=True)
     share = float(marked.mean())
@@ -97,9 +108,16 @@ def threshold(values: np.ndarray, marked: np.ndarray) -> Split | None:
     count = np.bincount(group)[:-1].cumsum()
     hits = np.bincount(group, weights=marked)[:-1].cumsum()
     low, high = hits / count, (marked.sum() - hits) / (len(values) - count)
-    between = count * (len(values) - count) / len(values) * (high - low) ** 2
+    total = len(values) / repeats
+    allowed = np.minimum(count, len(values) - count) >= FEWEST * repeats
+    between = np.where(allowed, count * (len(values) - count) * (high - low) ** 2, -1.0)
     at = int(between.argmax())
-    if abs(high[at] - low[at]) < CONTRAST or between[at] / (share * (1 - share)) < CHI_SQUARED:
+    if not allowed[at] or abs(high[at] - low[at]) < CONTRAST:
+        return None
+    drawn = stats.hypergeom(round(total), round(marked.sum() / repeats), round(count[at] / repeats))
+    found = round(hits[at] / repeats)
+    by_chance = 2 * min(drawn.cdf(found), drawn.sf(found - 1))
+    if by_chance * allowed.sum() * questions > CHANCE:
         return None
     if high[at] > low[at]:
         sign = ">= " if at + 2 < len(distinct) else ""

@@ -9,7 +9,8 @@ is left is momentum with the rate lr / eps, whose iterates shrink only below a l
 
 L is the largest eigenvalue of the Hessian there; lr is constant, and gradient noise far below eps. With hardly any eps
 the minimum of a quadratic is not stable, and the betas say how it is lost (Tang et al. 2026); that of |x|^k, k > 2,
-has no curvature, and without eps the betas alone say whether it is kept (Bai et al. 2026).
+has no curvature, and without eps the betas alone say whether it is kept (Bai et al. 2026) and, where 1 - beta1 is
+small, whether it is lost in spikes (Tang et al. 2026).
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ BAI = "Bai et al. 2026, arXiv 2603.09581"
 SPIKE_FACTOR, SPIKE_POWER = 15.6, 3.07  # fitted by Tang et al. at lr = 0.1, curvature 1, eps = 1e-30
 SPIKE_BETA1 = 0.75  # below it, runs with and without spikes alternate along beta2 instead of parting at the law
 TINY = 1.001e-3  # the largest eps / (lr L) that they found the law to hold for, and rounding
+POWER_BETA1 = 0.97  # below it the border of spikes on |x|^k is off by more than a quarter
 QUIET = 0.01  # gradient noise / eps* that does not move the threshold yet
 POINTS = 256  # along each axis of a line
 
@@ -88,13 +90,24 @@ def spike_boundary(beta1: Any) -> Any:
     return 1 - SPIKE_FACTOR * (1 - beta1) ** SPIKE_POWER
 
 
-def power_boundaries(beta2: Any, k: float) -> tuple[Any, Any]:
-    """(stable, spikes): Adam without eps keeps the minimum of |x|^k / k for beta1 below the first, spikes up to the
-    second, and beyond it oscillates like sign descent. k > 2.
+def power_boundary(beta2: Any, k: float) -> Any:
+    """The beta1 below which Adam without eps keeps the minimum of |x|^k / k, k > 2.
 
+    With 1 - beta1 and 1 - beta2 small it is 1 - beta2 < (1 - beta1) 2 (k - 2) / k.
     Source: Bai et al. 2026, arXiv 2603.09581.
     """
-    return beta2 ** (k / (2 * (k - 2))), beta2 ** ((k - 1) / (2 * (k - 2)))
+    return beta2 ** (k / (2 * (k - 2)))
+
+
+def power_spikes(beta1: Any, k: float) -> Any:
+    """The beta2 above which Adam without eps, where it does not keep the minimum of |x|^k / k, spikes.
+
+    1 - beta2 = (1 - beta1) 12 (k - 2) / (3 k - 4), for small 1 - beta1.
+    Source: Tang, Chen & Liu 2026, arXiv 2609.18314.
+    Measured for k = 3, 4, 5, 6, 8, as a multiple of that 1 - beta2: spikes cease at 1.03 to 1.25 for 1 - beta1 = 0.003,
+    at 1.00 to 1.10 for 0.01, at 0.88 to 1.08 for 0.03; for 0.1 below 0.8, where it is no border any more.
+    """
+    return 1 - 12 * (k - 2) / (3 * k - 4) * (1 - beta1)
 
 
 def power_slope(beta2: Any, k: float) -> Any:
@@ -196,12 +209,16 @@ def _power_laws(k: float) -> list[Law]:
     def known(h: Named) -> Any:
         return (np.asarray(h["eps"]) == 0) & (np.asarray(h["eps_root"]) == 0)
 
-    def law(what: str, side: int, exponent: float) -> Law:
-        formula = "beta2" if exponent == 1 else f"beta2^{short(exponent)}"
-        return Law(what, "beta1", "<", formula, BAI, lambda h: power_boundaries(h["beta2"], k)[side], known)
+    exponent = k / (2 * (k - 2))
+    formula = "beta2" if exponent == 1 else f"beta2^{short(exponent)}"
+    stable = Law("stable", "beta1", "<", formula, BAI, lambda h: power_boundary(h["beta2"], k), known)
 
-    half = 1 / (2 * (k - 2))
-    return [law("stable", 0, k * half), law("stable or spiking", 1, (k - 1) * half)]
+    def near(h: Named) -> Any:
+        return known(h) & (np.asarray(h["beta1"]) >= POWER_BETA1)
+
+    formula = f"1 - {short(12 * (k - 2) / (3 * k - 4))} (1 - beta1)"
+    what = "stable or spiking, not oscillating,"
+    return [stable, Law(what, "beta2", ">", formula, TANG, lambda h: power_spikes(h["beta1"], k), near)]
 
 
 class Line(NamedTuple):
@@ -266,16 +283,34 @@ def _crossings(beyond: np.ndarray, at: np.ndarray) -> np.ndarray:
     return np.where(change.any(axis=1), inside, np.nan)
 
 
+def bounds(
+    optimizer: str, problem: str, settings: Named, hyper: Named, sharpness: float | None = None
+) -> dict[str, list[float]]:
+    """The values that theory says hyperparameters of one run must be above or below, by hyperparameter.
+
+    The arguments are those of `lines`.
+    """
+    found: dict[str, list[float]] = {}
+    for law, bound, _ in _of_run(optimizer, problem, settings, hyper, sharpness):
+        found.setdefault(law.name, []).append(bound)
+    return found
+
+
+def _of_run(
+    optimizer: str, problem: str, settings: Named, hyper: Named, sharpness: float | None
+) -> list[tuple[Law, float, float]]:
+    """The laws that are known to hold for one run, each with its bound and the run's own value."""
+    known = laws(optimizer, problem, settings, sharpness)
+    h = {**rule(optimizer).defaults, **hyper} if known else {}
+    return [(law, float(law.bound(h)), float(h[law.name])) for law in known if law.known(h)]
+
+
 def prediction(
     optimizer: str, problem: str, settings: Named, hyper: Named, sharpness: float | None = None
 ) -> str | None:
     """What theory says of one run, in a sentence; None where it says nothing. The arguments are those of `lines`."""
-    known = laws(optimizer, problem, settings, sharpness)
-    h = {**rule(optimizer).defaults, **hyper} if known else {}
     clauses = [
-        f"{law.what} only for {law.name} {law.sign} {short(float(law.bound(h)))} (= {law.formula}), "
-        f"and {law.name} is {short(h[law.name])}"
-        for law in known
-        if law.known(h)
+        f"{law.what} only for {law.name} {law.sign} {short(bound)} (= {law.formula}), and {law.name} is {short(own)}"
+        for law, bound, own in _of_run(optimizer, problem, settings, hyper, sharpness)
     ]
     return f"theory: near the minimum a run is {'; '.join(clauses)}" if clauses else None

@@ -127,9 +127,9 @@ class Results:
 
     def best(self, n: int = 5) -> pd.DataFrame:
         """The n best settings of the swept hyperparameters, the best first; medians over seeds."""
-        from adamx.analysis import slices
+        from adamx.engine.settings import best
 
-        return slices.best([self], n)
+        return best([self], n)
 
     def map(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Figure | None:
         """The regimes over two swept hyperparameters, a panel for each value of the others.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from itertools import combinations, product
 from typing import Any
 
@@ -10,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from adamx.analysis.scales import Scale, short
-from adamx.analysis.slices import settings, swept
 from adamx.analysis.statistics import importance
 from adamx.analysis.theory import Line, lines
 from adamx.engine.results import Results
+from adamx.engine.settings import best_run, settings, swept
 from adamx.record.children import text
 from adamx.regimes import REGIMES
 from adamx.report.packing import counted, rounded
@@ -58,7 +57,7 @@ def content(results: Results, curve: LossScale) -> tuple[dict[str, Any], dict[st
         "fixed": [[n, short(float(v[0]))] for n, v in results.columns.items() if n not in scales and n != "seed"],
         "problem": {key: text(value) for key, value in results.settings.items()},
         "axes": axes,
-        "best": _middle(results, distinct.iloc[0], scales),
+        "best": (best_run([results]) or (0, 0))[1],
         "final": final.said(),
         "curve": curve.said(),
         "shade": {n: _shade(places[codes == REGIMES.index(n)]) for n in ("converged", "slow")},
@@ -96,17 +95,6 @@ def _figure(values: pd.Series) -> np.ndarray:
     if pd.api.types.is_integer_dtype(values):
         return values.fillna(-1).to_numpy(np.int32)
     return rounded(values.to_numpy(np.float64))
-
-
-def _middle(results: Results, setting: pd.Series, names: Iterable[str]) -> int:
-    """The run of a setting with the median final loss."""
-    same = np.ones(len(results), dtype=bool)
-    for name in names:
-        same &= results.columns[name] == setting[name]
-    runs = np.flatnonzero(same)
-    loss = results.loss[-1, runs]
-    order = np.argsort(np.where(np.isfinite(loss), loss, np.inf), kind="stable")
-    return int(runs[order[(len(order) - 1) // 2]])
 
 
 def _shade(places: np.ndarray) -> list[float]:

@@ -21,6 +21,7 @@ from plotly.offline import get_plotlyjs
 
 from adamx.analysis import COLORS
 from adamx.engine.results import Results
+from adamx.engine.settings import best_run
 from adamx.report.content import BANDS, content
 from adamx.report.packing import pack, zipped
 from adamx.report.places import LEVELS, LossScale, loss_scale
@@ -58,7 +59,7 @@ def report(results: Sequence[Results]) -> bytes:
 def _curves(results: Results, scale: LossScale, room: float) -> str:
     """The loss curves of all runs where they pack into `room` bytes, else of the best and others drawn evenly."""
     order = np.random.default_rng(0).permutation(len(results))
-    best = int(np.argmin(np.where(np.isfinite(results.loss[-1]), results.loss[-1], np.inf)))
+    best = (best_run([results]) or (0, 0))[1]
     order = np.concatenate([[best], order[order != best]])
 
     def packed(count: int) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -16,7 +16,7 @@ from rich.table import Column, Table
 from adamx.analysis.style import png, styled
 from adamx.engine.results import Results
 from adamx.inputs.commands import command
-from adamx.reproduce import Check, Study, studies, study
+from adamx.reproduce import Check, Study, studies, study, verdicts
 from adamx.sweep import waiting
 
 CHILDREN = 200  # runs of a study that are children in MLflow; its tables have all
@@ -31,20 +31,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--list", action="store_true", help="the studies and how long they take, and nothing else")
     parser.add_argument("-v", "--verbose", action="store_true", help="every figure of each claim: expected, measured")
     parser.add_argument("--markdown", action="store_true", help="the same as README has it")
+    parser.add_argument("--record", action="store_true", help="keep the verdicts in experiments/studies, for README")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="keep the figures here too, as PNG")
     given = parser.parse_args(arguments)
     console = Console()
     try:
         chosen = [study(name) for name in given.names] or [s for s in studies() if s.quick or not given.quick]
         if given.markdown:
-            print(markdown(chosen), end="")
+            print(markdown(chosen, verdicts.read()), end="")
             return 0
         if given.list:
             console.print(_contents(chosen))
             return 0
         from adamx.record import parent  # with mlflow: seconds
 
-        reproduce(chosen, parent.open(), console, given.out, given.verbose)
+        found = reproduce(chosen, parent.open(), console, given.out, given.verbose)
+        if given.record:
+            verdicts.record(found)
+            console.print(f"recorded in {verdicts.FILE}", highlight=False, soft_wrap=True)
     except KeyboardInterrupt:
         console.print("interrupted: the studies above are recorded")
         raise
@@ -53,8 +57,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def reproduce(
     chosen: Sequence[Study], store: Any, console: Console, out: Path | None = None, verbose: bool = False
-) -> None:
-    """Run studies, record each as it ends, print a line each and a total, and if `verbose` the table of all checks."""
+) -> dict[str, verdicts.Verdict]:
+    """Run studies, record each as it ends, print a line each and which claims hold, and if `verbose` the table of all
+    checks; the verdicts by study."""
     if out:
         out.mkdir(parents=True, exist_ok=True)
     done = []
@@ -63,28 +68,17 @@ def reproduce(
         checks, seconds = _one(each, store, out)
         waiting.clear()
         done.append((each, checks, seconds))
-        said = f"{each.claims:>6}  {each.name}: [bold]{verdict(checks)}[/bold]  {each.title} [dim]{seconds:.1f} s[/dim]"
-        console.print(said, highlight=False, soft_wrap=True)
+        said = f"{each.claims:>6}  {each.name}: [bold]{verdicts.of(checks)}[/bold]  {each.title} "
+        console.print(f"{said}[dim]{seconds:.1f} s[/dim]", highlight=False, soft_wrap=True)
     if verbose:
         console.print(_verdicts(done))
-    console.print(total([checks for _, checks, _ in done]), style="bold", highlight=False)
+    found = {each.name: verdicts.of(checks) for each, checks, _ in done}
+    console.print(verdicts.sentence(chosen, found), style="bold", highlight=False, soft_wrap=True)
     details = "" if verbose else "; -v prints what was expected and measured"
     console.print(
         f"figures and runs are in MLflow: [bold]{store.view}[/bold]{details}", highlight=False, soft_wrap=True
     )
-
-
-def total(found: Sequence[Sequence[Check]]) -> str:
-    """How many studies held, and how many of their checks."""
-    held = sum(all(check.held for check in checks) for checks in found)
-    every = [check for checks in found for check in checks]
-    return f"studies that held: {held} of {len(found)}; checks: {sum(check.held for check in every)} of {len(every)}"
-
-
-def verdict(checks: Sequence[Check]) -> str:
-    """What a study found, such as "held" or "3 of 4 held"."""
-    held = sum(check.held for check in checks)
-    return "held" if held == len(checks) else "did not hold" if not held else f"{held} of {len(checks)} held"
+    return found
 
 
 def _one(each: Study, store: Any, out: Path | None) -> tuple[list[Check], float]:
@@ -107,7 +101,7 @@ def _one(each: Study, store: Any, out: Path | None) -> tuple[list[Check], float]
         sweep.write(results, _varied(results), "auto", CHILDREN)
         files = [(f"{each.name}.png", picture), ("checks.md", _markdown(checks).encode())]
         metrics = {"seconds": seconds, "checks": len(checks), "checks_held": sum(check.held for check in checks)}
-        sweep.finish("FINISHED", files, metrics, {"claims": each.claims, "verdict": verdict(checks)})
+        sweep.finish("FINISHED", files, metrics, {"claims": each.claims, "verdict": str(verdicts.of(checks))})
     except BaseException as error:
         sweep.finish("KILLED" if isinstance(error, KeyboardInterrupt) else "FAILED")
         raise
@@ -124,11 +118,15 @@ def _varied(results: Sequence[Results]) -> list[str]:
     return names + [name for name, values in columns.items() if len(values) > 1]
 
 
-def markdown(chosen: Sequence[Study]) -> str:
-    """The table of README: a row a study."""
-    rows = [(s.claims, f"`{s.name}`", s.title, s.source, f"{s.seconds:g}") for s in chosen]
-    head = "| claim | study | it says | source | seconds |\n| --- | --- | --- | --- | --- |\n"
-    return head + "".join("| " + " | ".join(row).replace("arXiv ", "arXiv\u00a0") + " |\n" for row in rows)
+def markdown(chosen: Sequence[Study], found: Mapping[str, verdicts.Verdict]) -> str:
+    """README's table, a row a study, and the sentence that says what holds, from the recorded verdicts."""
+    rows = [(s.claims, f"`{s.name}`", s.title, str(found.get(s.name, "")), s.source, f"{s.seconds:g}") for s in chosen]
+    head = "| claim | study | it says | verdict | source | seconds |\n| --- | --- | --- | --- | --- | --- |\n"
+    return (
+        head
+        + "".join("| " + " | ".join(row).replace("arXiv ", "arXiv\u00a0") + " |\n" for row in rows)
+        + (f"\n{verdicts.sentence(chosen, found)}\n")
+    )
 
 
 def _contents(chosen: Sequence[Study]) -> Table:
@@ -145,7 +143,7 @@ def _verdicts(done: Sequence[tuple[Study, list[Check], float]]) -> Table:
     for each, checks, seconds in done:
         table.add_section()
         words = f"[bold]{each.title}[/bold]\n[dim]{each.source}; {seconds:.1f} s[/dim]"
-        table.add_row(each.claims, words, "", "", f"[bold]{verdict(checks)}[/bold]")
+        table.add_row(each.claims, words, "", "", f"[bold]{verdicts.of(checks)}[/bold]")
         for check in checks:
             table.add_row("", check.what, check.expected, check.measured, "held" if check.held else "did not hold")
     return table

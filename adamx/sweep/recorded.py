@@ -12,8 +12,8 @@ from rich.console import Console
 
 from adamx import replay
 from adamx.analysis import shown
-from adamx.analysis.slices import best
 from adamx.engine.results import Results
+from adamx.engine.settings import best
 from adamx.inputs.errors import InputError
 from adamx.record import readback
 from adamx.record.link import link

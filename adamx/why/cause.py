@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -20,8 +21,7 @@ from adamx.analysis.curves import gap_axis
 from adamx.analysis.scales import Scale, short
 from adamx.analysis.style import Picture, heading, image, styled
 from adamx.engine.results import Results
-from adamx.regimes import REGIMES
-from adamx.why.knobs import Change, Tried, smallest
+from adamx.why.knobs import LENGTHS, LONGER, Change, Tried, Turn, outcome, smallest
 
 DASHES = ("-", (0, (6, 1.5)), (0, (1, 1)), (0, (4, 1, 1, 1)))
 SHADES = ("black", "#117733", "#CC79A7", "#56B4E9", "#882255", "#332288", "#44AA99", "#999933")  # no regime has them
@@ -29,15 +29,24 @@ SHADES = ("black", "#117733", "#CC79A7", "#56B4E9", "#882255", "#332288", "#44AA
 
 @dataclass(frozen=True, repr=False)
 class Cause:
-    """A run as it was, what theory says of it (or None), and what became of it with each knob changed."""
+    """A run as it was, what theory says of it (or None), and what became of it with each knob changed.
+
+    `regimes` are those of the run over `LENGTHS` times its steps.
+    """
 
     run: Results
     theory: str | None
     tries: Sequence[Tried]
+    regimes: tuple[str, ...]
+
+    @property
+    def outcome(self) -> str:
+        """Converged where the run is over all lengths; else the first regime that is something else."""
+        return outcome(self.regimes)
 
     @property
     def converged(self) -> bool:
-        return bool(self.run.regime[0] == "converged")
+        return self.outcome == "converged"
 
     def __repr__(self) -> str:
         return "\n".join([self.run.title, *sentences(self)])
@@ -51,9 +60,16 @@ class Cause:
         return figure(self)
 
     @property
-    def turning(self) -> list[Tried]:
+    def turning(self) -> list[Turn]:
         """The smallest changes that save the run; of one that converged, those that spoil it."""
-        return smallest(self.tries, lambda regime: (regime == "converged") != self.converged)
+        return smallest(self.tries, lambda t: (t.outcome == "converged") != self.converged)
+
+    @property
+    def delays(self) -> list[Tried]:
+        """Of each knob that does not save the run, the smallest changes that do so over its own steps alone."""
+        saving = {turn.tried.change.knob for turn in self.turning}
+        others = [t for t in self.tries if t.change.knob not in saving and not self.converged]
+        return [turn.tried for turn in smallest(others, lambda t: t.regime == "converged")]
 
     @property
     def knobs(self) -> dict[str, list[Tried]]:
@@ -70,27 +86,74 @@ def words(change: Change) -> str:
         return f"{knob}={str(bool(new)).lower()}"
     if change.kind == "steps":
         return f"a warm-up of {new:,.0f} steps"
-    times = ""
-    if change.kind == "factor":
-        ratio = 10**change.decades
-        times = f" {ratio:,.0f}x" if ratio >= 10 else f" {ratio:.2g}x"
+    times = f" {_times(10**change.decades)}x" if change.kind == "factor" else ""
     return f"{'raising' if new > old else 'lowering'} {knob}{times} to {short(new)}"
+
+
+def _times(ratio: float) -> str:
+    """A factor above 1, such as "24,000", "2.4" or "1.05": two digits, and near 1 as many as tell it from 1."""
+    if ratio >= 10:
+        return f"{float(f'{ratio:.1e}'):,.0f}" if ratio < 1e6 else f"{ratio:.2g}"
+    return f"{ratio:.2g}" if ratio >= 1.1 else f"{ratio:.{1 - math.floor(math.log10(ratio - 1))}f}"
 
 
 def sentences(cause: Cause) -> list[str]:
     """What the run did and which change saves it (of one that converged: spoils it); then what theory says."""
-    turning = cause.turning
-    if cause.converged:
-        after = [f"{words(t.change)} ({t.regime})" for t in turning]
-        said = [f"nothing to explain. The smallest changes that spoil it: {', '.join(after) or 'none was found'}."]
-    elif turning:
-        first, *more = [words(t.change) for t in turning]
-        said = [f"{first[0].upper()}{first[1:]} would have saved it{'; so would ' * bool(more)}{', '.join(more)}."]
-        nothing = [knob for knob in cause.knobs if knob not in {t.change.knob for t in turning}]
-        said += [f"Nothing did for {', '.join(nothing)}."] * bool(nothing)
+    said = _spoiled(cause) if cause.converged else _saved(cause)
+    return [" ".join([f"{_did(cause.run)}{_later(cause)}.", *said]), *filter(None, [cause.theory])]
+
+
+def _later(cause: Cause) -> str:
+    """What the run does over more steps, where it is something else."""
+    own, *later = cause.regimes
+    changed = [f"at {n} times the steps {regime}" for n, regime in zip(LENGTHS[1:], later, strict=False)]
+    return f"; {', '.join(changed)}" if {own} != {*later} and later else ""
+
+
+def _spoiled(cause: Cause) -> list[str]:
+    after = [f"{words(turn.tried.change)} ({_seen(turn)})" for turn in cause.turning]
+    return [
+        f"It does so at {_and(LENGTHS[1:])} times the steps too: nothing to explain.",
+        f"The smallest changes that spoil it: {', '.join(after)}." if after else "No change tried spoils it.",
+    ]
+
+
+def _saved(cause: Cause) -> list[str]:
+    lasting = [words(turn.tried.change) for turn in cause.turning if not turn.alone]
+    alone = [words(turn.tried.change) for turn in cause.turning if turn.alone]
+    delays = [f"{words(t.change)} ({t.words})" for t in cause.delays]
+    said = []
+    if lasting:
+        first, *more = lasting
+        said.append(f"{_capital(first)} would have saved it{'; so would ' * bool(more)}{', '.join(more)}.")
+    if alone:
+        rest = "did too" if lasting else "would have saved it"
+        said.append(f"Isolated, with neighbours that do not: {', '.join(alone)} {rest}.")
+    if lasting or alone:
+        warm = any(turn.tried.change.kind == "steps" for turn in cause.turning)
+        longer = f" (the warm-up at {_and(LONGER)} times too)" * warm
+        said.append(f"Run at {_and(LENGTHS[1:])} times the steps each of these converges too{longer}.")
     else:
-        said = ["No change of a single knob would have saved it."]
-    return [" ".join([f"{_did(cause.run)}{':' if cause.converged else '.'}", *said]), *filter(None, [cause.theory])]
+        said.append("No change of a single knob that was tried would have saved it.")
+    if delays:
+        said.append(f"Only a delay: {', '.join(delays)}.")
+    helped = {turn.tried.change.knob for turn in cause.turning} | {t.change.knob for t in cause.delays}
+    nothing = [knob for knob in cause.knobs if knob not in helped]
+    if nothing and (lasting or alone or delays):
+        said.append(f"Nothing tried did for {', '.join(nothing)}.")
+    return said
+
+
+def _seen(turn: Turn) -> str:
+    return f"{turn.tried.words}{', isolated' * turn.alone}"
+
+
+def _capital(words: str) -> str:
+    return words[0].upper() + words[1:]
+
+
+def _and(numbers: Sequence[int]) -> str:
+    return " and ".join(map(str, numbers))
 
 
 def _did(run: Results) -> str:
@@ -128,8 +191,10 @@ def table(cause: Cause) -> Table:
         else:
             numbers = [float(v) for v in news]
             was, range_ = short(float(old)), f"{short(min(numbers))} to {short(max(numbers))}"
-        turning = [t for t in cause.turning if t.change.knob == knob]
-        after = [words(t.change) + f" ({t.regime})" * cause.converged for t in turning]
+        turning = [turn for turn in cause.turning if turn.tried.change.knob == knob]
+        seen = [_seen(turn) if cause.converged else "isolated" * turn.alone for turn in turning]
+        after = [words(turn.tried.change) + f" ({s})" * bool(s) for turn, s in zip(turning, seen, strict=True)]
+        after += [f"{words(t.change)} (a delay)" for t in cause.delays if t.change.knob == knob]
         view.add_row(knob, was, range_, ", ".join(after) or "-")
     return view
 
@@ -148,18 +213,19 @@ def _figure(cause: Cause) -> Figure:
     strips = len(scaled) + bool(named)
     figure = Picture(figsize=(8.0, 4.3 + 0.62 * strips), layout="constrained")
     top, *below = figure.subplots(1 + strips, 1, height_ratios=[3.6, *[0.22] * strips])
-    _curves(top, cause.run, cause.turning[: len(SHADES)])
+    _curves(top, cause.run, [turn.tried for turn in cause.turning[: len(SHADES)]])
     for axes, tries in zip(below, scaled, strict=False):
-        _strip(axes, tries, cause.run.regime[0])
+        _strip(axes, tries, cause.outcome)
     if named:
         _names(below[-1], named)
     heading(figure, cause.run)
-    present = {cause.run.regime[0], *(t.regime for t in cause.tries)}
+    present = {cause.run.regime[0], cause.outcome, *(t.outcome for t in cause.tries)}
     figure.legend(
-        handles=[Patch(color=COLORS[name], label=name) for name in REGIMES if name in present],
+        handles=[Patch(color=color, label=name) for name, color in COLORS.items() if name in present],
         loc="outside lower center",
         ncols=len(present),
-        title="strips: what the run does with that knob at another value; the mark is its own value",
+        title="strips: the run with that knob at another value, converged where it is at 1, 2 and 4 times the steps;\n"
+        "the mark is its own value",
     )
     return figure
 
@@ -181,9 +247,9 @@ def _curves(axes: Axes, run: Results, shown: Sequence[Tried]) -> None:
 
 
 def _strip(axes: Axes, tries: Sequence[Tried], own: str) -> None:
-    """A cell for each value of a knob; `own` is the regime at the run's own value."""
+    """A cell for each value of a knob; `own` is what the run does at its own value."""
     old = float(tries[0].change.old)
-    regimes = {old: own, **{float(t.change.new): t.regime for t in tries}}
+    regimes = {old: own, **{float(t.change.new): t.outcome for t in tries}}
     scale = Scale(tries[0].change.knob, np.array(sorted(regimes)))
     colors = [to_rgb(COLORS[regimes[value]]) for value in scale.values]
     axes.pcolormesh(scale.edges(), [0, 1], np.array([colors]), rasterized=True)
@@ -194,7 +260,7 @@ def _strip(axes: Axes, tries: Sequence[Tried], own: str) -> None:
 
 def _names(axes: Axes, tries: Sequence[Tried]) -> None:
     """A cell for each change that is no number."""
-    axes.pcolormesh(np.arange(len(tries) + 1), [0, 1], np.array([[to_rgb(COLORS[t.regime]) for t in tries]]))
+    axes.pcolormesh(np.arange(len(tries) + 1), [0, 1], np.array([[to_rgb(COLORS[t.outcome]) for t in tries]]))
     axes.vlines(np.arange(1, len(tries)), 0, 1, color="white", linewidth=3)
     axes.set_xticks(np.arange(len(tries)) + 0.5, [words(t.change).removeprefix("dtype=") for t in tries])
     _label(axes, "other")

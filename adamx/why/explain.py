@@ -2,8 +2,9 @@
 
 The run is computed again with one knob changed and all else, the seed too, as it was: every hyperparameter of its rule
 up and down, a warm-up, the other precisions, and the rules that share its hyperparameters (AMSGrad for Adam). What
-differs in numbers alone is one launch. A change saves a run that it makes converge. Of a run that did converge the
-same changes say how far each knob may be turned before it does not.
+differs in numbers alone is one launch. A change saves a run that it makes converge, and that converges at 2 and 4 times
+the steps too. Of a run that did converge, and does at 2 and 4 times its steps, the same changes say how far each knob
+may be turned before it does not. What theory names as a bound is among the values tried.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from rich.console import Console
 
 from adamx import replay
-from adamx.analysis.theory import prediction
+from adamx.analysis import theory
 from adamx.inputs.errors import InputError, unknown
 from adamx.record.readback import Recorded
 from adamx.why import knobs
@@ -31,18 +32,17 @@ def explain(found: Recorded, only: Sequence[str], console: Console, trust: bool 
         InputError: a sweep instead of a run, or a knob that the run does not have.
     """
     if len(found.rows) > 1:
-        regimes = np.concatenate([r.regime for r in found.results])
-        example = f"{found.run.info.run_id}:{np.argmax(regimes != 'converged')}"
-        raise InputError(f"that is a sweep of {len(regimes):,} runs: one of them is needed, such as {example}")
+        every = np.concatenate([r.regime for r in found.results])
+        example = f"{found.run.info.run_id}:{np.argmax(every != 'converged')}"
+        raise InputError(f"that is a sweep of {len(every):,} runs: one of them is needed, such as {example}")
     (launch,), (old,) = found.launches(trust), found.results
-    changes = list(knobs.changes(launch, old.dtype))
+    of_run = (old.optimizer, old.problem, old.settings, {name: float(v[0]) for name, v in old.columns.items()})
+    known = old.schedule == "constant" and not of_run[-1].get("lr_warmup") and not old.files
+    changes = list(knobs.changes(launch, old.dtype, theory.bounds(*of_run) if known else {}))
     allowed = dict.fromkeys(change.knob for change in changes)
     for name in only:
         if name not in allowed:
             raise unknown("knob", name, allowed)
     changes = [change for change in changes if change.knob in (only or allowed)]
-    run, tries = knobs.tried(replay.run(knobs.launches(launch, changes), console), changes)
-    hyper = {name: float(values[0]) for name, values in old.columns.items()}
-    constant = old.schedule == "constant" and not hyper.get("lr_warmup")
-    theory = prediction(old.optimizer, old.problem, old.settings, hyper) if constant and not old.files else None
-    return Cause(run, theory, tries)
+    run, regimes, tries = knobs.tried(launch, changes, lambda launches: replay.run(launches, console))
+    return Cause(run, theory.prediction(*of_run) if known else None, tries, regimes)

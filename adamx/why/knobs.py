@@ -1,10 +1,15 @@
-"""Knobs: a run with one thing changed, everything that can be changed, and the smallest change that does something."""
+"""Knobs: a run with one thing changed, everything that can be changed, and the smallest change that does something.
+
+What a change does is looked at over the run's own steps, and then over 2 and 4 times as many: a change that saves a run
+converges over all of them, and one that converges over its own steps alone is a delay. A warm-up acts for a
+while only, so that it can delay for long: what it saves is looked at over 8 and 16 times the steps too.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
@@ -15,14 +20,20 @@ from adamx.engine.results import Results
 from adamx.engine.simulate import DTYPES
 from adamx.optimizers import allowed_range, optimizers, rule
 from adamx.problems import Model
+from adamx.regimes import REGIMES
 
 A_DECADE = 8  # values tried
-REACH = 8  # decades up and down
+REACH = 8  # decades up and down, and up to 1 wherever the value is
 CLOSEST = 1e-6  # of a decay rate to 1: float32 has 17 numbers in between
-LASTING = 3  # values in a row
+APART = 0.8 / A_DECADE  # decades that a row of values spans at least, or it is isolated: two neighbours of two digits
 LEAST = 1e-16  # what is 0 is tried from here to 1
+LENGTHS = (1, 2, 4)  # times the steps of the run
+LONGER = (8, 16)  # for a warm-up
+ABOUT = (1 / 1.1, 1.01)  # times the bound of theory: nearer below it a run is lost too slowly to tell
+FINAL = ("diverged", "spiking")  # what a run is for ever
 
 Kind = Literal["factor", "rate", "zero", "steps", "switch", "choice"]
+Bounds = Mapping[str, Sequence[float]]  # by hyperparameter
 
 
 class Change(NamedTuple):
@@ -50,28 +61,76 @@ class Change(NamedTuple):
         """The size of a change by a factor; infinite for others."""
         return math.inf if self.factor is None else abs(math.log10(self.factor))
 
+    @property
+    def place(self) -> float:
+        """Where the new value is, in decades of what is counted; -inf for 0."""
+        counted = 1 - float(self.new) if self.kind == "rate" else float(self.new)
+        return math.log10(counted) if counted > 0 else -math.inf
 
-class Tried(NamedTuple):
-    """A change and the one run that it led to."""
+
+@dataclass(frozen=True)
+class Tried:
+    """A change, and the one run that it led to, over the steps of the run and over `LENGTHS` times as many.
+
+    Attributes:
+        regimes: over as many of `LENGTHS` and, of a warm-up, `LONGER` as it was run for: for as long as it converges.
+        run: over the run's own steps.
+    """
 
     change: Change
     run: Results
+    regimes: tuple[str, ...]
 
     @property
     def regime(self) -> str:
-        return str(self.run.regime[0])
+        """Over the run's own steps."""
+        return self.regimes[0]
+
+    @property
+    def outcome(self) -> str:
+        """Converged only where it converges over all lengths; else the first that is something else."""
+        return outcome(self.regimes)
+
+    @property
+    def words(self) -> str:
+        """What it led to, such as "spiking", "spiking at 2 times the steps", "slow, converged at 4 times the steps"."""
+        later = [
+            (n, r)
+            for n, r in zip(LENGTHS + LONGER, self.regimes, strict=False)
+            if (r == "converged") != self._converged
+        ]
+        if self._converged:
+            return f"{later[0][1]} at {later[0][0]} times the steps" if later else "converged"
+        return f"{self.regime}, converged at {later[0][0]} times the steps" if later else self.regime
+
+    @property
+    def _converged(self) -> bool:
+        return self.regime == "converged"
 
 
-def changes(launch: Launch, precision: str) -> Iterator[Change]:
+def outcome(regimes: Sequence[str]) -> str:
+    """The first regime that is not converged; converged where none is."""
+    return next((regime for regime in regimes if regime != "converged"), "converged")
+
+
+class Turn(NamedTuple):
+    """The smallest change of a knob, up or down, that does something; `alone`: its neighbours do not."""
+
+    tried: Tried
+    alone: bool
+
+
+def changes(launch: Launch, precision: str, bounds: Bounds | None = None) -> Iterator[Change]:
     """Every change of one knob of a launch of one run: knob by knob, values in no order.
 
     Args:
         precision: the name of its precision, as in `Results.dtype`.
+        bounds: what theory says that hyperparameters must be above or below; values on both sides are among the tries.
     """
     own = launch.rule
     for name, default in own.defaults.items():
         old = float(launch.hyper[name][0])
-        kind, values = _values(name, default, old)
+        kind, values = _values(name, default, old, (bounds or {}).get(name, ()))
         yield from (Change(name, kind, old, new) for new in values)
     old = float(launch.hyper.get("lr_warmup", [0.0])[0])
     lengths = (2.0**k for k in range(1, int(math.log2(max(launch.steps, 2)))))
@@ -82,30 +141,35 @@ def changes(launch: Launch, precision: str) -> Iterator[Change]:
     yield from (Change("optimizer", "choice", own.name, name) for name in relatives)
 
 
-def _values(name: str, default: float | bool, old: float) -> tuple[Kind, list[float]]:
-    """What to try for a hyperparameter: numbers of two digits, as far as it may go."""
+def _values(name: str, default: float | bool, old: float, bounds: Sequence[float]) -> tuple[Kind, list[float]]:
+    """What to try for a hyperparameter: numbers of two digits, as far as it may go; of three about theory's bound."""
     if isinstance(default, bool):
         return "switch", [1 - old]
-    least, bound, _ = allowed_range(name, default)
-    factors = 10 ** (np.arange(-REACH * A_DECADE, REACH * A_DECADE + 1) / A_DECADE)
-    kind: Kind = "factor"
-    if bound == 1:
-        kind, rest = "rate", _rounded((1 - old) * factors)
-        values = np.append(np.round(1 - rest[(rest >= CLOSEST) & (rest < 1)], 12), 0.0)
-    elif old == 0:
-        kind, values = "zero", _rounded(LEAST * factors[factors >= 1] ** 2)
+    least, end, _ = allowed_range(name, default)
+    kind: Kind = "rate" if end == 1 else "factor" if old else "zero"
+    counted = 1 - old if kind == "rate" else old
+    if kind == "zero":
+        tried = LEAST * 10 ** (2 * np.arange(REACH * A_DECADE + 1) / A_DECADE)
     else:
-        values = _rounded(old * factors)
-    return kind, [float(v) for v in np.unique(values) if least <= v < bound and v != old]
+        up = REACH if counted > 1 else max(REACH, math.ceil(-math.log10(counted)))
+        steps = np.arange(-REACH * A_DECADE, up * A_DECADE + 1)
+        tried = counted * 10 ** (steps[steps != 0] / A_DECADE)
+    values = _rounded(tried, 2)
+    for bound in bounds:
+        values = np.append(values, _rounded((1 - bound if kind == "rate" else bound) * np.array(ABOUT), 3))
+    if kind == "rate":
+        values = np.append(np.round(1 - values[(values >= CLOSEST) & (values < 1)], 12), 0.0)
+    return kind, [float(v) for v in np.unique(values) if least <= v < end and v != old]
 
 
-def _rounded(values: np.ndarray) -> np.ndarray:
-    return np.array([float(f"{v:.1e}") for v in values])
+def _rounded(values: np.ndarray, digits: int) -> np.ndarray:
+    return np.array([float(f"{v:.{digits - 1}e}") for v in values])
 
 
-def launches(launch: Launch, changes: Sequence[Change]) -> list[Launch]:
-    """What computes the changed runs: first one launch of the run as it was and of all that differs in numbers, in the
-    order of the changes; then one of each choice."""
+def launches(launch: Launch, changes: Sequence[Change], times: int = 1) -> list[Launch]:
+    """What computes the changed runs over so many times the steps: first one launch of the run as it was and of all
+    that differs in numbers, in the order of the changes; then one of each choice."""
+    launch = replace(launch, steps=times * launch.steps, record_every=times * launch.record_every)
     numbers = [change for change in changes if change.kind != "choice"]
     names = dict.fromkeys([*launch.hyper, *(change.knob for change in numbers)])
     hyper = {name: np.repeat(launch.hyper.get(name, np.zeros(1)), 1 + len(numbers)) for name in names}
@@ -122,25 +186,54 @@ def _choice(change: Change) -> dict[str, Any]:
     return {"dtype": change.new, "storage": {}}
 
 
-def tried(results: Sequence[Results], changes: Sequence[Change]) -> tuple[Results, list[Tried]]:
-    """The run as it was, and every change with its run, from the results of `launches`."""
-    together, *others = results
-    runs = iter(range(1, len(together)))
-    choices = iter(others)
-    found = [Tried(c, next(choices) if c.kind == "choice" else together.take(np.array([next(runs)]))) for c in changes]
-    return together.take(np.array([0])), found
+def tried(
+    launch: Launch, changes: Sequence[Change], compute: Callable[[Sequence[Launch]], Sequence[Results]]
+) -> tuple[Results, tuple[str, ...], list[Tried]]:
+    """The run as it was, its regimes over `LENGTHS`, and every change with its run.
 
-
-def smallest(tries: Sequence[Tried], good: Callable[[str], bool]) -> list[Tried]:
-    """The smallest change of each knob, up and down, that leads to a good regime; the smallest factors first.
-
-    It is the first of `LASTING` values in a row that do, or of all that are left: an island is luck and no advice.
+    A changed run goes on to the next length where it has converged so far; if the run itself has, also where it may.
     """
-    found: list[Tried] = []
+    own: list[Results] = []
+    runs: dict[Change, list[Results]] = {change: [] for change in changes}
+    goes_on, going = {"converged"}, list(changes)
+    for times in LENGTHS + LONGER:
+        together, *choices = compute(launches(launch, going, times))
+        rows, others = iter(range(1, len(together))), iter(choices)
+        for change in going:
+            ran = next(others) if change.kind == "choice" else together.take(np.array([next(rows)]))
+            runs[change].append(ran)
+        own.append(together.take(np.array([0])))
+        if own[0].regime[0] == "converged":
+            goes_on = {*REGIMES} - {*FINAL}
+        going = [c for c in going if runs[c][-1].regime[0] in goes_on and (c.kind == "steps" or times < LENGTHS[-1])]
+        if times >= LENGTHS[-1] and not going:
+            break
+    found = [Tried(change, ran[0], _regimes(ran)) for change, ran in runs.items()]
+    return own[0], _regimes(own[: len(LENGTHS)]), found
+
+
+def _regimes(runs: Sequence[Results]) -> tuple[str, ...]:
+    return tuple(str(run.regime[0]) for run in runs)
+
+
+def smallest(tries: Sequence[Tried], good: Callable[[Tried], bool]) -> list[Turn]:
+    """The smallest change of each knob, up and down, that is good; the smallest factors first.
+
+    A row of good values that spans `APART`, or goes on to the last value tried, is one that a value may be taken from;
+    a shorter one is isolated. Of a direction: the first isolated value before such a row, and the first of the row.
+    """
+    found: list[Turn] = []
     for way in _ways(tries):
-        marks = [good(t.regime) for t in way]
-        found += [t for i, t in enumerate(way) if all(marks[i : i + LASTING])][:1]
-    return sorted(found, key=lambda t: t.change.decades)
+        rows = [list(row) for is_good, row in groupby(way, key=good) if is_good]
+        turns = [Turn(row[0], row[-1] is not way[-1] and _decades(row) < APART) for row in rows]
+        lasting = next((i for i, turn in enumerate(turns) if not turn.alone), len(turns))
+        found += [*turns[: min(lasting, 1)], *turns[lasting : lasting + 1]]
+    return sorted(found, key=lambda turn: turn.tried.change.decades)
+
+
+def _decades(row: Sequence[Tried]) -> float:
+    """How far apart the ends of a row of values are."""
+    return abs(row[-1].change.place - row[0].change.place)
 
 
 def _ways(tries: Sequence[Tried]) -> Iterator[list[Tried]]:

@@ -1,0 +1,103 @@
+"""Settings: from a row a run to a row a setting, best first.
+
+What is best is said here for all that names it: the terminal, the star of a map, the report, MLflow's `best_run_id`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from adamx.engine.results import Results
+from adamx.regimes import REGIMES
+
+FAILING = ("spiking", "oscillating", "diverged")
+
+
+def swept(results: Results) -> list[str]:
+    """The hyperparameters with more than one value, in the order of the columns; a seed is a repetition, no axis."""
+    return [name for name, values in results.columns.items() if name != "seed" and (values != values[0]).any()]
+
+
+def settings(results: Results) -> pd.DataFrame:
+    """A row a distinct setting of the swept hyperparameters, best first.
+
+    Columns: the swept hyperparameters; `runs` (seeds); `regime`, that of most runs, and of two equally common the
+    worse; `agree`, whether all runs share it; medians over the runs of `final_loss` (a lost run counts as infinite),
+    of the other `final_` figures and of `reached_step`.
+    """
+    names = swept(results)
+    values = np.column_stack([results.columns[name] for name in names] or [np.zeros(len(results))])
+    distinct, group = np.unique(values, axis=0, return_inverse=True)
+    group = group.ravel()
+
+    codes = pd.Categorical(results.regime, REGIMES).codes
+    counts = np.bincount(group * len(REGIMES) + codes, minlength=len(distinct) * len(REGIMES))
+    counts = counts.reshape(-1, len(REGIMES))
+    majority = len(REGIMES) - 1 - counts[:, ::-1].argmax(axis=1)  # the last of equals is the worst
+
+    final = {f"final_{name}": curve[-1] for name, curve in results.curves.items()}
+    reached = results.figures["reached_step"]
+    figures = pd.DataFrame(
+        {
+            "final_loss": np.where(np.isfinite(results.loss[-1]), results.loss[-1], np.inf),
+            **final,
+            "reached_step": np.where(reached < 0, results.steps[-1] + 1, reached),
+        }
+    )
+    frame = pd.DataFrame(dict(zip(names, distinct.T, strict=False)), index=range(len(distinct)))
+    frame["runs"] = counts.sum(axis=1)
+    frame["regime"] = pd.Categorical.from_codes(majority, pd.Index(REGIMES))
+    frame["agree"] = counts.max(axis=1) == frame["runs"]
+    frame = frame.join(figures.groupby(group).median())
+    return _best_first(frame)
+
+
+def ranked(results: Sequence[Results]) -> pd.DataFrame:
+    """The settings of several results on one problem, best first, as of `settings`; `of` is the result's position."""
+    return _best_first(pd.concat([settings(r).assign(of=i) for i, r in enumerate(results)], ignore_index=True))
+
+
+def best(results: Sequence[Results], n: int = 5) -> pd.DataFrame:
+    """The n best settings on each problem, best first: what tells them apart, their medians over seeds, their regime.
+
+    Columns: problem, optimizer, dtype where several were run; the swept hyperparameters; the `final_` figures; `regime`
+    and `runs` (see `settings`).
+    """
+    tables = []
+    for task in dict.fromkeys(r.task for r in results):
+        own = [r for r in results if r.task == task]
+        table = ranked(own).head(n)
+        of = table["of"].astype(int)
+        table = table.assign(problem=task, optimizer=[own[i].rule for i in of], dtype=[own[i].dtype for i in of])
+        tables.append(table)
+    table = pd.concat(tables, ignore_index=True)
+    several = {"problem": {r.task for r in results}, "optimizer": {r.rule for r in results}}
+    several["dtype"] = {r.dtype for r in results}
+    telling = [name for name, values in several.items() if len(values) > 1]
+    names = dict.fromkeys(name for r in results for name in swept(r))
+    finals = [name for name in table if str(name).startswith("final_")]
+    return table[[*telling, *names, *finals, "regime", "runs"]]
+
+
+def _best_first(frame: pd.DataFrame) -> pd.DataFrame:
+    """What "best" means, everywhere: the least median final loss; of equal ones, such as 0, the least held-out loss
+    where there is one; then a healthy one; then the one that was under its target first."""
+    held_out = frame["final_val_loss"].fillna(np.inf) if "final_val_loss" in frame else np.zeros(len(frame))
+    keys = (frame["reached_step"], np.isin(frame["regime"], FAILING), held_out, frame["final_loss"])
+    return frame.iloc[np.lexsort(keys)].reset_index(drop=True)
+
+
+def best_run(results: Sequence[Results]) -> tuple[int, int] | None:
+    """The best setting's run with the median final loss: the position of its results, and the run; None where all
+    runs are lost."""
+    first = ranked(results).iloc[0]
+    if not np.isfinite(first["final_loss"]):
+        return None
+    r = results[int(first["of"])]
+    same = np.logical_and.reduce([r.columns[name] == first[name] for name in swept(r)], axis=0)
+    runs = np.flatnonzero(np.broadcast_to(same, len(r)))
+    loss = np.where(np.isfinite(r.loss[-1, runs]), r.loss[-1, runs], np.inf)
+    return int(first["of"]), int(runs[np.argsort(loss, kind="stable")[(len(runs) - 1) // 2]])
