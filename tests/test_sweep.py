@@ -260,7 +260,7 @@ MISTAKES = {
     "+problem.curvatur=1 problem=quadratic": "did you mean 'curvature'",
     "+optimizer.learning_rate=1": "did you mean 'lr'",
     "optimizer.learning_rate=1": "did you mean 'lr'",
-    "optimizer@mine=adam": "optimizer@mine",
+    "optimizer@mine=adam": "Did you mean to override optimizer",
     "optimizer.name=sgd": "type optimizer=sgd",
     "problem.name=./mine.py": "type problem=./mine.py",
     "adm.lr=0.1": "did you mean 'adam'",

@@ -6,7 +6,7 @@ from adamx.inputs.errors import InputError
 from adamx.race import run
 from adamx.sweep.arguments import Arguments
 from adamx.sweep.compose import Composer
-from adamx.sweep.sweeper import Sweeper, choices, root
+from adamx.sweep.sweeper import Sweeper, choices, lines, root
 
 
 class RaceSweeper(Sweeper):
@@ -20,13 +20,13 @@ class RaceSweeper(Sweeper):
         """
         if self.single:
             raise InputError("hydra.mode=RUN is for sweeps of one point; a race has several racers")
-        typed = super().arguments()
         preset = self.composer.parse(self._preset())
-        every = [*self.composer.parse(self.words("default_grid")), *preset, *self.typed]
+        typed = [*self.written, *self.typed]
+        every = [*self.composer.parse(self.words("default_grid")), *preset, *typed]
         chosen = [o for o in every if o.key_or_group == "optimizer"][-1:]
         others = self.rules(every) - self.rules_of(chosen)
-        own = [str(o.input_line) for o in preset if root(o) not in others]
-        return [*self.words("default_grid"), *own, *typed]
+        own = [o for o in preset if root(o) not in others]
+        return [*self.words("default_grid"), *lines(own), *lines(typed)]
 
     def _preset(self) -> list[str]:
         """The overrides of the race that is chosen; none where a problem is typed and no race."""

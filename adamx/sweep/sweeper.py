@@ -65,23 +65,26 @@ class Sweeper:
         said = self.composer.typed.single
         return self.master.hydra.mode is not None and self.master.hydra.mode.name == "RUN" if said is None else said
 
+    @cached_property
+    def written(self) -> list[Override]:
+        """The overrides of `hydra.sweeper.params`, which come before those typed."""
+        with composing():
+            params = [f"{key}={value}" for key, value in (self.master.hydra.sweeper.params or {}).items()]
+        return self.composer.parse(params)
+
     def arguments(self) -> list[str]:
-        """The overrides: of `hydra.sweeper.params`, then those typed; the default grid first if they name nothing.
+        """The overrides of files and those typed; the default grid before them if they name nothing.
 
         Raises:
             InputError: one that cannot be used.
         """
-        with composing():
-            params = [f"{key}={value}" for key, value in (self.master.hydra.sweeper.params or {}).items()]
-        written = self.composer.parse(params)
-        typed = [str(override.input_line) for override in self.typed]
         if self.single:
             for override in self.typed:
                 if override.is_sweep_override():
                     raise InputError(f"{override.input_line}: several values are a sweep, and one point was asked for")
-            return typed
-        words = [*(str(override.input_line) for override in written), *typed]
-        return words if self._names_a_part([*written, *self.typed]) else [*self.words("default_grid"), *words]
+            return lines(self.typed)
+        words = lines([*self.written, *self.typed])
+        return words if self._names_a_part([*self.written, *self.typed]) else [*self.words("default_grid"), *words]
 
     def words(self, key: str) -> list[str]:
         """A list of overrides in the configuration."""
@@ -269,6 +272,10 @@ def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, An
             yield from _leaves(value, f"{prefix}{key}.")
         else:
             yield f"{prefix}{key}", value
+
+
+def lines(overrides: Iterable[Override]) -> list[str]:
+    return [str(override.input_line) for override in overrides]
 
 
 def root(override: Override) -> str:
