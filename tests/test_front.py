@@ -17,7 +17,8 @@ import adamx
 from adamx import __main__ as front
 from adamx.inputs.errors import InputError
 
-SMALL = {"problem": "quadratic", "problem_args": {"curvature": 1, "noise": 1e-12}, "steps": 3000, "dtype": "float64"}
+BOWL = {"curvature": 1, "noise": 1e-12, "target": 1e-12}
+SMALL = {"problem": "quadratic", "problem_args": BOWL, "steps": 3000, "dtype": "float64"}
 
 
 def python(code: str, cwd: Path | None = None) -> str:
@@ -317,7 +318,7 @@ def test_a_replay_and_a_reason(swept, capsys):
     assert repr(again).startswith("20 of 20 runs are bit-identical to the record")
     row = int(np.argmax(sweep.table["regime"] == "spiking"))
     cause = sweep.why(row, "eps")
-    assert cause.run.regime[0] == "spiking" and cause.turning[0].change.knob == "eps"
+    assert cause.run.regime[0] == "spiking" and cause.turning[0].tried.change.knob == "eps"
     assert "Raising eps" in repr(cause) and "data:image/png" in cause._repr_html_()
     with pytest.raises(InputError, match="a row from 0 to 19"):
         sweep.why(20)

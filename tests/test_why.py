@@ -34,13 +34,13 @@ def launch(optimizer="adam", **hyper):
 def in_regime(regime):
     """A made-up run of that regime."""
     start = {"start": np.ones(1), "best": np.ones(1), "smooth": np.ones(1), "popped": np.zeros(1, int)}
-    start |= {name: np.zeros(1, int) for name in ("spikes", "overshoots", "best_step")}
+    start |= {name: np.zeros(1, int) for name in ("spikes", "overshoots", "best_step", "lost", "high", "rose")}
     start |= {name: np.full(1, -1) for name in ("first_spike_step", "reached_step", "diverged_step")}
     figures = {
         "converged": {"smooth": np.full(1, 1e-9), "reached_step": np.full(1, 1234)},
         "slow": {},
         "spiking": {"spikes": np.full(1, 3), "first_spike_step": np.full(1, 2345)},
-        "oscillating": {"best": np.full(1, 0.1)},
+        "oscillating": {"rose": np.full(1, 1)},
         "diverged": {"diverged_step": np.full(1, 345)},
     }[regime]
     made = synthetic(product(lr=[0.1]))
