@@ -16,7 +16,7 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    """`adamx.torch` and `adamx.optax` are loaded when they are named: they need those libraries."""
-    if name in ("torch", "optax"):
+    """Loaded when they are named: `adamx.torch` and `adamx.optax` need those libraries, and few need `adamx.watch`."""
+    if name in ("torch", "optax", "watch"):
         return importlib.import_module(f"adamx.{name}")
     raise AttributeError(f"module 'adamx' has no attribute {name!r}")

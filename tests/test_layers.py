@@ -13,8 +13,8 @@ ROOT = Path(adamx.__file__).parent
 # place of its own, before the rest of its folder.
 ORDER = (
     "inputs.errors inputs.files inputs.axes portable regimes schedules optimizers inputs problems instruments "
-    "engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine torch optax "
-    "record analysis report sweep race reproduce replay why doctor _hydra _moved"
+    "engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine watch.tape torch optax "
+    "record analysis report sweep race reproduce replay why watch doctor _hydra _moved"
 ).split()
 ONLY_IN = {
     "mlflow": {"record", "report", "doctor"},

@@ -1,0 +1,55 @@
+"""Live: the regime of a loss that is told step by step, by the criteria of `adamx.regimes`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adamx.regimes import Criteria, Marks, begin, classify, of_batches, track
+from adamx.watch.tape import Spike
+
+TARGET = 1e-2  # of the first loss, where no target is named
+
+
+class Live:
+    """The running figures of one loss.
+
+    Args:
+        target: the loss that counts as reached. batch: 0 says that the loss is of all data and not of a minibatch.
+        minimum: the least loss possible.
+    """
+
+    def __init__(self, target: float | None = None, batch: int = 1, minimum: float = 0.0) -> None:
+        self.target, self.batch, self.minimum = target, batch, minimum
+        self.t = -1
+        self.spikes: list[Spike] = []
+
+    def see(self, step: int, loss: float) -> bool:
+        """Take the next loss; whether a spike begins with it."""
+        gap = loss - self.minimum
+        self.t += 1
+        if self.t == 0 or not self.started:
+            target = self.target - self.minimum if self.target is not None else TARGET * gap
+            self.criteria: Criteria = of_batches(target, self.batch, {})
+            self.f = begin(gap, self.criteria)
+            self.m = Marks(0, 0, -1, 0, -1, 0, 0, -1, 0)
+        before = self.m.spikes
+        self.f, self.m = track(self.t, gap, 0.0, False, self.f, self.m, self.criteria)
+        began = self.m.spikes > before
+        if began:
+            self.spikes.append(Spike(step, float(self.f.base), float(self.f.peak)))
+        elif self.m.spiking and self.spikes and self.f.peak > self.spikes[-1].peak:
+            self.spikes[-1] = self.spikes[-1]._replace(peak=float(self.f.peak))
+        return began
+
+    @property
+    def started(self) -> bool:
+        """Whether a finite loss has been seen to start from."""
+        return hasattr(self, "f") and bool(np.isfinite(self.f.start))
+
+    @property
+    def regime(self) -> str | None:
+        """One of `regimes.REGIMES`; None before the first loss."""
+        if not hasattr(self, "f"):
+            return None
+        figures = {name: np.array([float(value)]) for name, value in {**self.f._asdict(), **self.m._asdict()}.items()}
+        return str(classify(figures, self.criteria, max(self.t, 1))[0])
