@@ -17,7 +17,7 @@ ORDER = (
     "record analysis report sweep race reproduce replay why watch doctor _hydra _moved"
 ).split()
 ONLY_IN = {
-    "mlflow": {"record", "report", "doctor"},
+    "mlflow": {"record", "report", "watch", "doctor"},
     "hydra": {"sweep", "race", "_hydra"},
     "matplotlib": {"analysis", "report", "race", "why", "reproduce"},
     "torch": {"torch", "problems"},

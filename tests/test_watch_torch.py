@@ -439,3 +439,56 @@ def test_strides_and_mixed_dtypes_are_measured_too():
     step = torch.cat([((before - p.detach()) / 0.1).flatten().double(), torch.zeros(8).double()])
     assert w.tape.whole["step_rms"] == pytest.approx([float(step.square().mean().sqrt())], rel=1e-5)
     assert w.tape.norm[0] == pytest.approx(float(p.grad.norm()), rel=1e-5)
+
+
+def test_checkpoints_bring_back_the_training_to_the_bit():
+    def run(optimizer, params, first):
+        for seed in range(first, 30):
+            give(params, seed)
+            optimizer.step()
+
+    params = parameters()
+    optimizer = torch.optim.Adam(params, lr=0.02)
+    with adamx.watch(optimizer) as w:
+        w.checkpoint(every=10, keep=2)
+        run(optimizer, params, 0)
+    end = [p.detach().clone() for p in params]
+    assert [c.step for c in w.checkpoints] == [20, 30]
+    w.checkpoints[0].load(optimizer)
+    run(optimizer, params, 20)
+    assert all(torch.equal(p, q) for p, q in zip(params, end, strict=True))
+
+
+@pytest.mark.parametrize("active", [True, False])
+def test_a_watch_writes_into_mlflow(opened, active):
+    import mlflow
+
+    mlflow.set_tracking_uri(opened.uri)
+    mlflow.set_experiment("test")
+    if active:
+        mlflow.start_run()
+    try:
+        p = torch.nn.Parameter(torch.ones(20))
+        optimizer = torch.optim.SGD([p], lr=0.1)
+        with adamx.watch(optimizer, every=5, mlflow=True) as w:
+            for _ in range(20):
+                p.grad = p.detach().clone()
+                optimizer.step()
+                w.loss((p**2).sum() / 2)
+        assert (mlflow.active_run() is not None) == active
+        run = mlflow.get_run(w.recording.run_id)
+    finally:
+        mlflow.end_run()
+    history = opened.client.get_metric_history(run.info.run_id, "watch/grad_norm")
+    assert [m.step for m in history] == w.tape.rows == [1, 2, 3, 4, 5, 10, 15, 20]
+    assert [m.value for m in history] == pytest.approx(w.tape.whole["grad_norm"])
+    assert run.data.tags["watch.cause"] == "healthy" and run.data.metrics["watch/lr"] == pytest.approx(0.1)
+    assert {a.path for a in opened.client.list_artifacts(run.info.run_id)} == {"watch.html", "watch.txt"}
+
+
+def test_the_report_is_a_page(tmp_path):
+    _, _, w = trained(MAKERS["sgd"], steps=12)
+    made = w.report(tmp_path / "run.html").read_text()
+    assert "sharpness" in made and "Healthy" in made
+    with pytest.raises(InputError, match=r"an \.html file in a folder that exists"):
+        w.report(tmp_path / "nowhere" / "run.html")

@@ -7,10 +7,12 @@ from the state; of others, adamx.torch.Optimizer among them, the parameters are 
 
 from __future__ import annotations
 
+import copy
 from array import array
+from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf, isfinite, nan, sqrt
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -37,6 +39,21 @@ SHARDED = (
     "torch.distributed is in use: gradients, parameters and state are those of this process. Under DDP they are the "
     "same everywhere; under FSDP and other sharding they are this process's shard, and norms are of the shard alone."
 )
+
+
+class Checkpoint(NamedTuple):
+    """A training as it was after a step: copies of the parameters, in the optimizer's order, and of its state_dict."""
+
+    step: int
+    params: list[Any]
+    state: dict[str, Any]
+
+    @torch.no_grad()
+    def load(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set an optimizer and its parameters back to it."""
+        for p, saved in zip((p for g in optimizer.param_groups for p in g["params"]), self.params, strict=True):
+            p.copy_(saved)
+        optimizer.load_state_dict(copy.deepcopy(self.state))
 
 
 class Probe:
@@ -71,6 +88,9 @@ class Probe:
         self.roots: list[tuple[int, float, float] | None] = []
         self.vector: list[Any] | None = None
         self.pending: list[Any] = []
+        self.measured: Callable[[], None] = lambda: None
+        self.ring: deque[Checkpoint] = deque(maxlen=0)
+        self.ring_every = 0
         tape.every = every
         tape.groups[:] = [self._facts(group) for group in optimizer.param_groups]
         for _ in optimizer.param_groups:
@@ -172,7 +192,15 @@ class Probe:
                 rare = (tape.steps % self.rarely == 0) or tape.steps == 1
                 if rare or (unusual and isfinite(norm)):
                     self._curve(step, lrs)
+            self.measured()
         self.before = {}
+        if self.ring_every and step % self.ring_every == 0:
+            params = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+            self.ring.append(Checkpoint(step, params, copy.deepcopy(optimizer.state_dict())))
+
+    def keep(self, every: int, count: int) -> None:
+        """Keep the last `count` states of every `every`-th step."""
+        self.ring, self.ring_every = deque(self.ring, maxlen=count), every
 
     def notice(self) -> None:
         """The loss is unusual: measure the next steps."""

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from adamx.inputs.errors import InputError, whole
@@ -43,15 +44,36 @@ class Watch:
         batch: int = 1,
         step: int = 0,
         scaler: Any = None,
+        mlflow: bool = False,
     ) -> None:
+        """Begin to watch.
+
+        Args:
+            optimizer: any torch.optim.Optimizer, `adamx.torch.Optimizer` among them.
+            loss: computes the loss of the present batch anew, for the curvature; None leaves it out.
+            every: steps between measurements. curvature: between those of the curvature; default 10 times `every`.
+            target: the loss that counts as reached; default a hundredth of the first. minimum: the least possible.
+            batch: 0 says that the loss is of all data, and not of a minibatch.
+            step: the steps that the training had made before, for one that goes on from a checkpoint.
+            scaler: torch's GradScaler, so that the steps it skips are counted.
+            mlflow: whether to write into the active run of MLflow, or a new one.
+        Raises:
+            InputError: something else.
+        """
         self.tape = Tape(every=whole("every", every, 1), first=whole("step", step, 0) + 1, exact=batch == 0)
         rarely = whole("curvature", RARELY * every if curvature is None else curvature, 1)
         self._live = Live(target, whole("batch", batch, 0), minimum)
         self._before: bool | None = None  # whether a loss is told before its step
         probe = importlib.import_module("adamx.torch.probe").Probe
         self.probe = probe(optimizer, self.tape, every, loss, rarely, scaler)
+        self.probe.measured = self._measured
+        self.recording = importlib.import_module("adamx.watch.recording").Recording() if mlflow else None
         self.probe.attach()
         self.closed = False
+
+    def _measured(self) -> None:
+        if self.recording:
+            self.recording.row(self.tape)
 
     def __enter__(self) -> Watch:
         self._open()
@@ -65,6 +87,30 @@ class Watch:
         if not self.closed:
             self.closed = True
             self.probe.detach()
+            if self.recording:
+                self.recording.close(self.tape, self.verdict)
+
+    def checkpoint(self, every: int, keep: int = 3) -> None:
+        """From now on keep the last `keep` states: copies of parameters and optimizer, of every `every`-th step.
+
+        `checkpoints` has them; buffers of modules, such as those of BatchNorm, are not among them.
+        """
+        self._open()
+        self.probe.keep(whole("every", every, 1), whole("keep", keep, 1))
+
+    @property
+    def checkpoints(self) -> list[Any]:
+        """The states that are kept, oldest first: (step, params, state); `load(optimizer)` goes back to one."""
+        return list(self.probe.ring)
+
+    def report(self, path: str | Path = "watch.html") -> Path:
+        """Write the verdict and all curves as one HTML page; its path."""
+        page = importlib.import_module("adamx.watch.page").page
+        file = Path(path)
+        if file.suffix != ".html" or not file.parent.is_dir():
+            raise InputError(f"path is {str(path)!r}: an .html file in a folder that exists is needed")
+        file.write_bytes(page(self.tape, self.verdict))
+        return file
 
     def _open(self) -> None:
         if self.closed:
