@@ -19,4 +19,6 @@ def __getattr__(name: str) -> Any:
     """Loaded when they are named: `adamx.torch` and `adamx.optax` need those libraries, and few need `adamx.watch`."""
     if name in ("torch", "optax", "watch"):
         return importlib.import_module(f"adamx.{name}")
+    if name == "rescue":
+        return importlib.import_module("adamx.torch.rescue").rescue
     raise AttributeError(f"module 'adamx' has no attribute {name!r}")

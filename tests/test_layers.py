@@ -13,7 +13,8 @@ ROOT = Path(adamx.__file__).parent
 # place of its own, before the rest of its folder.
 ORDER = (
     "inputs.errors inputs.files inputs.axes portable regimes schedules optimizers inputs problems instruments "
-    "engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine watch.tape torch optax "
+    "engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine "
+    "watch.tape watch.scene torch optax "
     "record analysis report sweep race reproduce replay why watch doctor _hydra _moved"
 ).split()
 ONLY_IN = {

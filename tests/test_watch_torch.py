@@ -492,3 +492,55 @@ def test_the_report_is_a_page(tmp_path):
     assert "sharpness" in made and "Healthy" in made
     with pytest.raises(InputError, match=r"an \.html file in a folder that exists"):
         w.report(tmp_path / "nowhere" / "run.html")
+
+
+def bad_batches(at=30, times=1000.0):
+    """Least squares whose batch at one step is out of line, and plain momentum from a state of its own."""
+    torch.manual_seed(0)
+    truth = torch.randn(5)
+    batches = []
+    for t in range(120):
+        x = torch.randn(16, 5)
+        y = x @ truth + 0.1 * torch.randn(16)
+        batches.append((x, y + times) if t == at else (x, y))
+    params = {"w": truth + 0.05 * torch.randn(5)}
+    w = torch.nn.Parameter(params["w"].clone())
+    optimizer = torch.optim.SGD([w], lr=0.05, momentum=0.5)
+    return params, batches, optimizer.state_dict()
+
+
+def squares(params, batch):
+    x, y = batch
+    return ((x @ params["w"] - y) ** 2).mean()
+
+
+def test_a_run_that_does_not_spike_needs_no_rescue():
+    params, batches, state = bad_batches()
+    found = adamx.rescue(squares, params, batches, state=state, steps=100)
+    assert not found.base.saved
+    alone = adamx.rescue(squares, params, [b for t, b in enumerate(batches) if t != 30], state=state, steps=100)
+    assert alone.base.saved and "Nothing to rescue" in str(alone)
+
+
+def test_an_lr_over_the_edge_is_rescued_by_less_of_it_alone():
+    h = torch.tensor([1.0, 0.1])
+
+    def loss(params, batch):
+        return 0.5 * (h * params["x"] ** 2).sum() + 1e-3
+
+    x = torch.nn.Parameter(torch.ones(2))
+    optimizer = torch.optim.SGD([x], lr=2.5)  # the limit is 2
+    found = adamx.rescue(loss, {"x": x}, [None] * 80, state=optimizer.state_dict(), steps=80)
+    assert not found.base.saved
+    lr = found.answers["lr down"]
+    assert lr.change.said == "1.75" and found.answers["lr up"] is None and found.answers["precision"] is None
+    assert "lr down" in str(found) and len(found.figure().data) >= 2
+    assert torch.equal(x, torch.ones(2))  # theirs is left alone
+
+
+def test_a_rescue_that_cannot_be_made_is_one_line():
+    params, batches, state = bad_batches()
+    with pytest.raises(InputError, match="batches has 3: 20 are needed"):
+        adamx.rescue(squares, params, batches[:3], state=state, steps=20)
+    with pytest.raises(InputError, match="params has 2 tensors, the state_dict is of 1"):
+        adamx.rescue(squares, {**params, "b": params["w"]}, batches, state=state, steps=20)
