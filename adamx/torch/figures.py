@@ -253,7 +253,8 @@ def tensorwise(p: Any, g: Any, f: Formula, lr: float, inverse: float) -> tuple[l
     """The sums of one tensor and its effective rates, by torch's operations."""
     real = torch.float64 if p.dtype == torch.float64 else torch.float32
     x, gradient = p.detach().to(real), g.detach().to(real) * inverse
-    m, v, w = (None if t is None else t.to(real) for t in (f.m, f.v, f.w))
+    state: list[Any] = [None if t is None else t.to(real) for t in (f.m, f.v, f.w)]
+    m, v, w = state
     pushed, rate = f.sign * gradient + f.coupled * x, f.ratio * lr
     zero = torch.zeros_like(x)
     numerator = (0.0 if m is None else f.a * m) + f.b * pushed

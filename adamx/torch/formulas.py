@@ -48,7 +48,7 @@ class Formula(NamedTuple):
 NUMBERS = tuple(name for name in Formula._fields if name not in ("m", "v", "w", "kind"))
 
 
-def _decays(group: Mapping[str, Any]) -> dict[str, float]:
+def _decays(group: Mapping[str, Any]) -> dict[str, Any]:
     decay = float(group.get("weight_decay", 0))
     apart = group.get("decoupled_weight_decay", False)
     signed = -1.0 if group.get("maximize") else 1.0
@@ -143,10 +143,12 @@ def scales(f: Formula, like: Any) -> tuple[Any, Any]:
         return None, torch.ones_like(like)
     v, w = f.v.to(like.dtype), None if f.w is None else f.w.to(like.dtype)
     if f.kind == "delta":
+        assert w is not None
         return v.sqrt(), (w + f.eps).sqrt() / (v + f.eps).sqrt()
     if f.kind == "largest":
         return v * f.c, 1 / (v * f.c)
-    root = (v * f.c - (w * w if w is not None else 0)).clamp(min=0).sqrt()
+    square: Any = v * f.c - (w * w if w is not None else 0)
+    root = square.clamp(min=0).sqrt()
     return root, 1 / ((root + f.eps) * f.scale)
 
 

@@ -111,7 +111,9 @@ class Probe:
 
     def _facts(self, group: Mapping[str, Any]) -> dict[str, Any]:
         """What stands in a group, in the names of this project."""
-        facts = {name: float(group[name]) for name in HYPER if isinstance(group.get(name), (int, float, torch.Tensor))}
+        facts: dict[str, Any] = {
+            name: float(group[name]) for name in HYPER if isinstance(group.get(name), (int, float, torch.Tensor))
+        }
         if "betas" in group:
             facts["beta1"], facts["beta2"] = map(float, group["betas"])
         for there, here in (("alpha", "beta2"), ("rho", "beta2"), ("momentum", "beta1")):
@@ -332,7 +334,9 @@ class Probe:
         clock = rule.Clock(*(float(saved[f"clock.{name}"]) for name in rule.Clock._fields))
         h = rule.Hyper(*(float(group[name]) for name in rule.Hyper._fields))
         dtype = str(kept[0].dtype).removeprefix("torch.") if len(kept) else "float32"
-        found = on_arrays(rule, library("torch", dtype)).preconditioner(kept, h, clock)
+        preconditioner = on_arrays(rule, library("torch", dtype)).preconditioner
+        assert preconditioner is not None
+        found = preconditioner(kept, h, clock)
         return tuple(f if isinstance(f, torch.Tensor) else torch.full(p.shape, float(f)) for f in found)
 
     def _remembers(

@@ -227,6 +227,7 @@ def _beta(i: int, factor: float) -> Callable[[dict[str, Any]], None]:
 def _ladders(group: Mapping[str, Any], losses: np.ndarray) -> Iterator[list[Change]]:
     """Of each knob its changes, the smallest first."""
     lr = float(group["lr"])
+    factors: tuple[float, ...]
     for way, factors in (("down", (0.7, 0.5, 0.25, 0.1, 0.01)), ("up", (2.0, 10.0))):
         yield [Change(f"lr {way}", f"{lr * f:.3g}", _times("lr", f)) for f in factors]
     if group.get("eps"):
