@@ -27,6 +27,7 @@ HOMES = {
     "Stepper": "engine.stepper.stepper",
     "grid": "inputs.axes",
     "load": "sweep.recorded",
+    "rescue": "torch.rescue",
     "simulate": "engine.simulate",
 }
 
@@ -36,7 +37,7 @@ def __getattr__(name: str) -> Any:
     if name in HOMES:
         found = getattr(import_module(f"adamx.{HOMES[name]}"), name)
     elif not name.startswith("__") and PathFinder.find_spec(f"adamx.{name}", __path__):
-        found = import_module(f"adamx.{name}")
+        found = import_module(f"adamx.{name}")  # adamx.torch and adamx.optax need those libraries
     else:
         raise AttributeError(f"module 'adamx' has no attribute {name!r}")
     globals()[name] = found

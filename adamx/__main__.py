@@ -13,6 +13,7 @@ COMMANDS = {  # name: (the module whose `main` it is, what it does)
     "sweep": ("sweep.__main__", "run every point of a grid of hyperparameters, and record and map the runs"),
     "open": ("open", "open the report of the last sweep, or of another"),
     "why": ("why.__main__", "say which single change would have saved a run"),
+    "watch": ("watch.__main__", "say what a log of losses did, and where it spiked"),
     "replay": ("replay", "compute a recorded sweep again and compare it to the last bit"),
     "report": ("report.__main__", "draw the figures of a recorded sweep again"),
     "race": ("race.__main__", "film optimizers side by side on the contours of a loss"),

@@ -28,8 +28,8 @@ and `classify` names the regime, the first of these that holds:
 
     unjudged     an online problem without an objective whose numbers stayed finite: the loss of one component says
                  nothing
-    diverged     a non-finite step; or a quarter of the tail's steps high; or s at the end above the ceiling without a
-                 spike
+    diverged     a non-finite step; or a quarter of the tail's steps high, and s at the end above gap_0; or s at the end
+                 above the ceiling without a spike
     unbounded    s at the end < -blowup |gap_0|, and it still falls at half its average rate or faster
     spiking      a spike or a pop
     converged    it reached the target, at most a quarter of the tail's steps since then were lost, and s at the end is
@@ -237,13 +237,14 @@ def classify(figures: Mapping[str, np.ndarray], criteria: Criteria, steps: int) 
     finite, spiked = f["diverged_step"] < 0, (f["spikes"] > 0) | (f["popped"] > 0)
     ceiling = np.fmax(c.blowup * np.abs(start), c.pop_ratio * c.target)
     with np.errstate(invalid="ignore", over="ignore"):
-        diverged = ~finite | (f["high"] >= SHARE * tail) | (~(end <= ceiling) & ~spiked)
+        stays = (f["high"] >= SHARE * tail) & ~(end <= np.abs(start))
+        diverged = ~finite | stays | (~(end <= ceiling) & ~spiked)
         fast = f["entry"] - end >= (start - end) * (tail / max(steps, 1)) / 2
         unbounded = (end < -c.blowup * np.abs(start)) & fast
         if c.target == NO_TARGET:
             converged = np.maximum(f["entry"], end) - f["least"] <= FLAT * np.abs(start - best)
         else:
-            since = steps - np.maximum(f["reached_step"], begun) + 1
+            since = np.maximum(steps - np.maximum(f["reached_step"], begun) + 1, 0)
             converged = (f["reached_step"] >= 0) & (f["lost"] <= SHARE * since) & (end <= c.pop_ratio * c.target)
         moves = (f["overshoots"] >= SHARE * tail) | (f["rose"] > 0) | (end > LOST_GROUND * np.abs(best))
     return np.select(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -130,3 +131,13 @@ def database(cluster: sa.Engine) -> Iterator[str]:
     yield url
     if url in SqlAlchemyStore._engine_map:
         SqlAlchemyStore._engine_map.pop(url).dispose()
+
+
+@pytest.fixture(autouse=True)
+def _no_experiment_stays() -> Iterator[None]:
+    """`mlflow.set_experiment` sets a variable for the whole process, which a test's store may not have."""
+    yield
+    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
+        os.environ.pop(name, None)
+    if fluent := sys.modules.get("mlflow.tracking.fluent"):
+        fluent._active_experiment_id = None  # type: ignore[attr-defined]

@@ -264,7 +264,9 @@ def test_it_shows_itself(swept):
         lines = repr(each).splitlines()
         assert len(lines) <= 10 and max(map(len, lines)) <= 120
         counts = sweep.table["regime"].value_counts()
-        assert f"converged {counts['converged']} " in repr(each) and f"spiking {counts['spiking']} " in repr(each)
+        assert {f"converged {counts['converged']}", f"spiking {counts['spiking']}"} <= {*map(str.strip, lines[1:3])} | {
+            part.strip() for line in lines for part in line.split("  ")
+        }
         html = each._repr_html_()
         assert f">spiking {counts['spiking']}<" in html and "data:image/png;base64,iVBOR" in html
     assert sweep.run_id in repr(sweep) and sweep.report in sweep._repr_html_()

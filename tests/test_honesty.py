@@ -190,7 +190,7 @@ def test_what_is_not_finite_changes_no_other_figure(bad):
 def regime_by_definition(f, c, steps):
     end, tail = f["smooth"], max(steps // 4, 1)
     start, spiked = abs(f["start"]), f["spikes"] or f["popped"]
-    high, reached = f["high"] >= tail / 4, f["reached_step"]
+    high, reached = f["high"] >= tail / 4 and not end <= start, f["reached_step"]
     if math.isnan(c.target) and f["diverged_step"] < 0:
         return "unjudged"
     ceiling = c.blowup * start if not math.isfinite(c.target) else max(c.blowup * start, c.pop_ratio * c.target)

@@ -13,13 +13,13 @@ ROOT = Path(adamx.__file__).parent
 # place of its own, before the rest of its folder.
 ORDER = (
     "inputs.errors inputs.commands inputs.files inputs.axes portable regimes schedules optimizers inputs problems "
-    "instruments engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine torch optax "
-    "record analysis report sweep race reproduce replay why doctor open "
+    "instruments engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine "
+    "watch.tape watch.scene torch optax record analysis report sweep race reproduce replay why watch doctor open "
     "sweep.recorded sweep.python sweep.__init__ _hydra _moved __main__"
 ).split()
 SHOWN_BY = {"engine.results": {"analysis", "engine"}}  # what ranks or draws an object when asked, within a method
 ONLY_IN = {
-    "mlflow": {"record", "report", "doctor"},
+    "mlflow": {"record", "report", "watch", "doctor"},
     "hydra": {"sweep", "race", "_hydra"},
     "matplotlib": {"analysis", "report", "race", "why", "reproduce"},
     "torch": {"torch", "problems"},

@@ -35,3 +35,12 @@ def test_a_model_of_ones_own():
     exec(example.replace("steps=300", "steps=40"), namespace)
     assert namespace["results"].loss.shape == (41, 4) and np.isfinite(namespace["results"].loss).all()
     assert len(namespace["optimizer"].param_groups) == 1
+
+
+def test_the_watch(tmp_path, monkeypatch):
+    torch = pytest.importorskip("torch")
+    monkeypatch.chdir(tmp_path)
+    p = torch.nn.Parameter(torch.ones(3))
+    names = {"optimizer": torch.optim.SGD([p], lr=0.1), "closure": lambda: (p**2).sum(), "loader": [1], "loss": 1.0}
+    exec("import adamx\n" + next(block for block in BLOCKS if "adamx.watch" in block), names)
+    assert (tmp_path / "run.html").is_file() and names["w"].closed

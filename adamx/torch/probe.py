@@ -1,0 +1,396 @@
+"""Probe: a torch optimizer seen through its own step hooks. It measures and writes on a tape; it changes nothing.
+
+A step is measured when it is one of the first, every n-th, or one at which something is unusual: the gradient's norm
+leaves its running median by a factor of `OUTLIER`, or the loss spikes. Of the classes in `formulas` a step is known
+from the state; of others, adamx.torch.Optimizer among them, the parameters are copied before a measured step.
+"""
+
+from __future__ import annotations
+
+import copy
+from array import array
+from collections import deque
+from collections.abc import Callable, Mapping
+from math import inf, isfinite, nan, sqrt
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+
+from adamx.inputs.errors import InputError
+from adamx.regimes import FALL, RISE
+from adamx.torch import figures
+from adamx.torch.curvature import curvature
+from adamx.torch.figures import Part, Sums, glance, measured, together
+from adamx.torch.formulas import Formula, formula_of, limit, scales
+from adamx.torch.optimizer import Optimizer
+from adamx.watch.tape import MEASURES, Event, Tape
+
+FIRST = 5  # steps that are all measured
+OUTLIER = 4.0
+AFTER = 3  # steps measured after an unusual one
+MOST = 20, 0.02  # unusual steps measured: as many, or this share of all steps
+PRODUCTS = 3  # of the power iteration at a time
+SMALL = 16  # coordinates from which a tensor can be said to be dead
+PLAIN_MOMENTUM = (torch.optim.SGD, torch.optim.RMSprop)
+HYPER = ("lr", "eps", "weight_decay", "momentum", "alpha", "rho", "nesterov", "amsgrad", "maximize", "beta1", "beta2")
+SHARDED = (
+    "torch.distributed is in use: gradients, parameters and state are those of this process. Under DDP they are the "
+    "same everywhere; under FSDP and other sharding they are this process's shard, and norms are of the shard alone."
+)
+
+
+class Checkpoint(NamedTuple):
+    """A training as it was after a step: copies of the parameters, in the optimizer's order, and of its state_dict."""
+
+    step: int
+    params: list[Any]
+    state: dict[str, Any]
+
+    @torch.no_grad()
+    def load(self, optimizer: torch.optim.Optimizer) -> None:
+        """Set an optimizer and its parameters back to it."""
+        for p, saved in zip((p for g in optimizer.param_groups for p in g["params"]), self.params, strict=True):
+            p.copy_(saved)
+        optimizer.load_state_dict(copy.deepcopy(self.state))
+
+
+class Probe:
+    """The hooks on one optimizer.
+
+    Args:
+        optimizer: any torch.optim.Optimizer with dense real parameters.
+        tape: what is written on. every: steps between measurements.
+        loss: computes the loss of the present batch anew, for the curvature; or None.
+        curvature: steps between its measurements.
+    """
+
+    def __init__(
+        self, optimizer: Any, tape: Tape, every: int, loss: Callable[[], Any] | None, curvature: int, scaler: Any = None
+    ) -> None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise InputError(f"optimizer is {type(optimizer).__name__}: a torch.optim.Optimizer is needed")
+        if loss is not None and not callable(loss):
+            raise InputError(f"loss is {type(loss).__name__}: a function that computes the loss is needed, or None")
+        params = [p for group in optimizer.param_groups for p in group["params"]]
+        for p in params:
+            if p.is_complex():
+                raise InputError("a parameter is complex: real parameters are needed")
+        self.optimizer, self.tape, self.every, self.loss, self.rarely = optimizer, tape, every, loss, curvature
+        self.formula = formula_of(optimizer)
+        self.scaler, self.scale = scaler, None if scaler is None else scaler.get_scale()
+        self.shapes = [p.shape for p in params]
+        self.before: dict[Any, Any] = {}
+        self.level, self.attention, self.unusual, self.skipped = nan, 0, 0, 0
+        self.count: float | None = None
+        self.had_state = False
+        self.roots: list[tuple[int, float, float] | None] = []
+        self.vector: list[Any] | None = None
+        self.pending: list[Any] = []
+        self.measured: Callable[[], None] = lambda: None
+        self.ring: deque[Checkpoint] = deque(maxlen=0)
+        self.ring_every = 0
+        tape.every = every
+        tape.groups[:] = [self._facts(group) for group in optimizer.param_groups]
+        for _ in optimizer.param_groups:
+            self._open_group()
+        if torch.distributed.is_available() and torch.distributed.is_initialized():
+            tape.notes.append(SHARDED)
+        if self.formula is None:
+            name = type(optimizer).__name__
+            tape.notes.append(f"{name}: the parameters are copied before each measured step to see its update.")
+        if tape.first > 1 and not self._state():
+            said = f"step {tape.first} begins without any optimizer state: its moments were not restored"
+            tape.events.append(Event(tape.first, "moments_lost", said))
+
+    def _open_group(self) -> None:
+        self.tape.lr.append(array("d", [nan] * self.tape.steps))
+        self.tape.parts.append({name: [nan] * len(self.tape.rows) for name in MEASURES})
+        self.roots.append(None)
+
+    def _facts(self, group: Mapping[str, Any]) -> dict[str, Any]:
+        """What stands in a group, in the names of this project."""
+        facts: dict[str, Any] = {
+            name: float(group[name]) for name in HYPER if isinstance(group.get(name), (int, float, torch.Tensor))
+        }
+        if "betas" in group:
+            facts["beta1"], facts["beta2"] = map(float, group["betas"])
+        for there, here in (("alpha", "beta2"), ("rho", "beta2"), ("momentum", "beta1")):
+            if there in facts:
+                facts[here] = facts.pop(there)
+        params = group["params"]
+        facts["optimizer"] = group.get("optimizer") or type(self.optimizer).__name__
+        facts["adaptive"] = float(self.formula is None or type(self.optimizer) is not torch.optim.SGD)
+        facts["corrected"] = float(type(self.optimizer) not in (torch.optim.RMSprop,))
+        facts["decoupled"] = float(group.get("decoupled_weight_decay", facts["optimizer"] == "adamw") or 0)
+        facts["coordinates"] = float(sum(p.numel() for p in params))
+        facts["tensors"] = float(len(params))
+        facts["dtype"] = "/".join(sorted({str(p.dtype).removeprefix("torch.") for p in params}))
+        return facts
+
+    def attach(self) -> None:
+        """Hook in."""
+        self.handles = [
+            self.optimizer.register_step_pre_hook(self._before),
+            self.optimizer.register_step_post_hook(self._after),
+        ]
+
+    def detach(self) -> None:
+        """Unhook; what is still on a device is read."""
+        for handle in self.handles:
+            handle.remove()
+        self._flush()
+        self.before, self.vector = {}, None
+
+    def _state(self) -> Any:
+        """The optimizer's state, as it lies there."""
+        return self.optimizer.__dict__["state"] if isinstance(self.optimizer, Optimizer) else self.optimizer.state
+
+    def _due(self) -> bool:
+        made = self.tape.steps
+        return made < FIRST or (made + 1) % self.every == 0 or self.attention > 0
+
+    def _before(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """Before a step."""
+        for group in optimizer.param_groups[len(self.tape.groups) :]:
+            self.tape.groups.append(self._facts(group))
+            self.shapes += [p.shape for p in group["params"]]
+            self._open_group()
+        if self.had_state and not len(self._state()) and self.formula is not None:
+            self._lost("the optimizer's state was emptied")
+        if self.formula is None and self._due():
+            self.before = {p: p.detach().clone() for g in optimizer.param_groups for p in g["params"]}
+
+    def _lost(self, said: str) -> None:
+        self.had_state, self.count = False, None
+        self.roots = [None] * len(self.roots)
+        self.tape.events.append(Event(self.tape.last + 1, "moments_lost", said))
+
+    @torch.no_grad()
+    def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
+        """After a step."""
+        tape, step = self.tape, self.tape.last + 1
+        skipped = self._skips(step)
+        if skipped and getattr(optimizer, "found_inf", None) is not None:
+            return  # a fused optimizer was called and made no step
+        lrs = [float(group["lr"]) for group in optimizer.param_groups]
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        dense = [g for g in grads if g.layout is torch.strided]
+        norm = self._norm(dense)
+        due = self._due()
+        tape.step(lrs, norm)
+        self._count(step)
+        unusual = self._outlier(norm)
+        if unusual and not due and self.unusual < max(MOST[0], MOST[1] * tape.steps):
+            self.unusual += 1
+            due, self.attention = self.formula is not None, AFTER
+        elif self.attention:
+            self.attention -= 1
+        if due:
+            self._flush()
+            self._measure(step)
+            if self.loss is not None and self.formula is not None:
+                rare = (tape.steps % self.rarely == 0) or tape.steps == 1
+                if rare or (unusual and isfinite(norm)):
+                    self._curve(step, lrs)
+            self.measured()
+        self.before = {}
+        if self.ring_every and step % self.ring_every == 0:
+            params = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
+            self.ring.append(Checkpoint(step, params, copy.deepcopy(optimizer.state_dict())))
+
+    def keep(self, every: int, count: int) -> None:
+        """Keep the last `count` states of every `every`-th step."""
+        self.ring, self.ring_every = deque(self.ring, maxlen=count), every
+
+    def notice(self) -> None:
+        """The loss is unusual: measure the next steps."""
+        if self.unusual < max(MOST[0], MOST[1] * self.tape.steps):
+            self.unusual += 1
+            self.attention = AFTER
+
+    def _skips(self, step: int) -> bool:
+        """Whether GradScaler has skipped a step since the last call; counted."""
+        found = getattr(self.optimizer, "found_inf", None)
+        if found is not None and float(found) > 0:
+            self._skip(step)
+            return True
+        return False
+
+    def scaled(self) -> None:
+        """Look at the scaler, whose scale falls when it has skipped a step."""
+        if self.scaler is not None:
+            scale = self.scaler.get_scale()
+            if scale < self.scale:
+                self._skip(self.tape.last + 1)
+            self.scale = scale
+
+    def _skip(self, step: int) -> None:
+        if not self.tape.events or self.tape.events[-1][:2] != (step, "skipped"):
+            self.skipped += 1
+            self.tape.events.append(Event(step, "skipped", "GradScaler skipped a step: a gradient was not finite"))
+
+    def _norm(self, grads: list[Any]) -> float:
+        """The norm of all gradients; NaN until the next measured step where they are on a device."""
+        grads = [g for g in grads if g.numel()]
+        if not grads:
+            return 0.0
+        if all(g.device.type == "cpu" and g.dtype in figures.KEPT for g in grads):
+            try:
+                return glance(grads)
+            except ValueError:  # strides or several dtypes
+                return float(torch.stack([g.float().norm() for g in grads]).norm())
+        self.pending.append((self.tape.steps, torch.stack(torch._foreach_norm(grads)).float().norm()))
+        return nan
+
+    def _flush(self) -> None:
+        """Read the norms that are still on a device, in one transfer."""
+        if self.pending:
+            at, norms = zip(*self.pending, strict=True)
+            for i, value in zip(at, torch.stack(list(norms)).tolist(), strict=True):
+                self.tape.norm[i] = value
+            self.pending = []
+
+    def _outlier(self, norm: float) -> bool:
+        """Whether a norm is unusual; the running median takes note of it, as that of `regimes.track`."""
+        if norm != norm or norm == 0:
+            return False
+        if self.level != self.level:
+            self.level = norm
+        unusual = not isfinite(norm) or norm > OUTLIER * self.level
+        self.level *= RISE if norm > self.level else FALL
+        return unusual
+
+    def _count(self, step: int) -> None:
+        """Follow the optimizer's own count of steps: where it starts anew, its moments are gone."""
+        state = self._state()
+        first = next(iter(state.values()), None) if len(state) else None
+        self.had_state = self.had_state or bool(first)
+        count = first.get("step") if first else None
+        if isinstance(count, torch.Tensor):
+            count = float(count) if count.device.type == "cpu" else None
+        if count is None or isinstance(self.optimizer, Optimizer):
+            return
+        if self.count is not None and count <= self.count:
+            said = f"the optimizer's own count of steps went from {self.count:.0f} to {count:.0f}"
+            if count <= 1:
+                self._lost(said)
+            else:
+                self.tape.events.append(Event(step, "rewound", said))
+                self.roots = [None] * len(self.roots)
+        elif self.count is None and self.tape.steps == 1 and count == 1 and self.tape.first > 1:
+            pass  # said when the watch was made
+        self.count = float(count)
+
+    def _measure(self, step: int) -> None:
+        parts = []
+        for number, group in enumerate(self.optimizer.param_groups):
+            pairs = [(p, p.grad) for p in group["params"] if p.grad is not None and p.grad.layout is torch.strided]
+            pairs = [(p, g) for p, g in pairs if p.numel()]
+            for p, g in pairs:
+                if p.shape != g.shape:
+                    raise InputError(f"a parameter has the shape {tuple(p.shape)}, its gradient {tuple(g.shape)}")
+            part = self._part(group, pairs)
+            sizes = np.array([p.numel() for p, _ in pairs])
+            parts.append((part, sizes, self._decay_of(group)))
+            self._remembers(step, number, part, sizes, group, pairs)
+        if [p.shape for g in self.optimizer.param_groups for p in g["params"]] != self.shapes:
+            raise InputError("parameters have changed their shape since the watch began: begin a new one")
+        self.tape.row(step, figures_of(parts), [figures_of([part]) for part in parts])
+
+    def _decay_of(self, group: Mapping[str, Any]) -> tuple[float, bool]:
+        facts = self._facts(group)
+        return facts.get("weight_decay", 0.0), bool(facts["decoupled"])
+
+    def _formula(self, group: Any, p: Any) -> Formula:
+        state = self.optimizer.state[p]
+        t = float(state["step"]) if "step" in state else float(self.tape.steps)
+        assert self.formula is not None
+        return self.formula(group, state, t)
+
+    def _part(self, group: Any, pairs: list[tuple[Any, Any]]) -> Part:
+        lr = float(group["lr"])
+        if not pairs:
+            return Part(Sums(*np.zeros((len(Sums._fields), 0))), np.zeros(0))
+        params, grads = zip(*pairs, strict=True)
+        if self.formula is not None:
+            return together(params, grads, [self._formula(group, p) for p in params], lr, 1.0)
+        eps = float(group.get("eps", 0.0))
+        sums = [measured(p, self.before[p], g, None, eps, lr, 1.0) for p, g in pairs]  # of no known formula: by copies
+        return Part(Sums(*np.array(sums).T), np.zeros(0))
+
+    def _remembers(
+        self, step: int, number: int, part: Part, sizes: np.ndarray, group: Any, pairs: list[tuple[Any, Any]]
+    ) -> None:
+        """Note where v has fallen faster than its own decay can let it: it was set back."""
+        if self.formula is None or not pairs:
+            return
+        f = self._formula(group, pairs[0][0])
+        if f.v is None or f.kind == "largest" or not f.c or f.v.element_size() < 4:
+            return  # in 16 bits v may underflow
+        v = float(part.sums.root2.sum()) / f.c
+        last = self.roots[number]
+        if last is not None and last[0] < step and last[2] == len(pairs) and f.decay < 1:
+            least = f.decay ** (step - last[0]) * last[1]
+            if v < 0.5 * least and least > 1e-30:
+                left = f"beta2 leaves it {least / last[1]:.2g}"
+                said = f"v fell to {v / last[1]:.2g} of itself in {step - last[0]} steps; {left}"
+                self.tape.events.append(Event(step, "moments_lost", said))
+        self.roots[number] = (step, v, len(pairs)) if isfinite(v) else None
+
+    def _curve(self, step: int, lrs: list[float]) -> None:
+        """Measure the curvature; groups of other lr are brought to that of the first by P."""
+        params, multipliers, limits = [], [], []
+        for group, lr in zip(self.optimizer.param_groups, lrs, strict=True):
+            for p in group["params"]:
+                if p.grad is None or not p.requires_grad or not lrs[0]:
+                    continue
+                f = self._formula(group, p)
+                _, multiplier = scales(f, p.detach().to(torch.promote_types(p.dtype, torch.float32)))
+                params.append(p)
+                multipliers.append(multiplier * (f.ratio * lr / lrs[0]))
+                nesterov = bool(group.get("nesterov")) or type(self.optimizer) is torch.optim.NAdam
+                limits.append(limit(f, lrs[0], not isinstance(self.optimizer, PLAIN_MOMENTUM), nesterov))
+        if not params:
+            return
+        assert self.loss is not None
+        found = curvature(self.loss, params, multipliers, self.vector, PRODUCTS)
+        self.vector = found.vector or None
+        edge = min(limits, default=inf)
+        self.tape.curve(step, curvature=found.along, sharpness=found.sharpness, sharpness_limit=edge)
+
+
+def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict[str, float]:
+    """MEASURES of some groups together."""
+    sums = Sums(*(np.concatenate([getattr(part.sums, name) for part, _, _ in parts]) for name in Sums._fields))
+    sizes = np.concatenate([sizes for _, sizes, _ in parts])
+    n = float(sizes.sum())
+    if not n:
+        return dict.fromkeys(MEASURES, nan)
+    rates = np.concatenate([part.rates for part, _, _ in parts])
+    rates = rates[np.isfinite(rates)]
+    quantiles = np.quantile(rates, [0.1, 0.5, 0.9], method="inverted_cdf") if len(rates) else [nan] * 3
+    large = sizes >= SMALL
+    total = {name: float(getattr(sums, name).sum()) for name in Sums._fields}
+    pulled = pushed = 0.0
+    for part, _, (decay, apart) in parts:
+        pulled += decay**2 * float(part.sums.x2.sum())
+        pushed += float((part.sums.core2 if apart else part.sums.g2).sum())
+    return {
+        "grad_norm": sqrt(total["g2"]) if total["g2"] >= 0 else nan,
+        "step_rms": sqrt(total["step2"] / n) if total["step2"] >= 0 else nan,
+        "largest_step": float(np.max(sums.largest)),
+        "below_eps": total["below"] / n,
+        "effective_lr_10": float(quantiles[0]),
+        "effective_lr_50": float(quantiles[1]),
+        "effective_lr_90": float(quantiles[2]),
+        "lag": sqrt(total["lag"] / n) if total["lag"] >= 0 else nan,
+        "root_rms": sqrt(total["root2"] / n) if total["root2"] >= 0 else nan,
+        "weight_rms": sqrt(total["x2"] / n) if total["x2"] >= 0 else nan,
+        "decay": sqrt(pulled / pushed) if pushed > 0 else (inf if pulled > 0 else 0.0),
+        "zero_grads": total["zero"] / n,
+        "nonfinite_grads": total["nonfinite"] / n,
+        "lost_updates": total["lost"] / n,
+        "dead": total["dead"] / n,
+        "dead_most": float((sums.dead / np.maximum(sizes, 1))[large].max()) if large.any() else 0.0,
+    }

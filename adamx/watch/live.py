@@ -1,0 +1,64 @@
+"""Live: the regime of a loss that is told step by step, by the criteria of `adamx.regimes`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from adamx.regimes import NEVER, Criteria, Marks, begin, classify, of_batches, tail_start, track
+from adamx.watch.tape import Spike
+
+TARGET = 1e-2  # of the first loss, where no target is named
+SMOOTHED = 16  # rows and more: a loss is smoothed over 16 steps
+EMPTY = Marks(**{name: -(name in NEVER) for name in Marks._fields})
+
+
+class Live:
+    """The running figures of one loss.
+
+    Args:
+        target: the loss that counts as reached. batch: 0 says that the loss is of all data and not of a minibatch.
+        minimum: the least loss possible.
+    """
+
+    def __init__(self, target: float | None = None, batch: int = SMOOTHED, minimum: float = 0.0) -> None:
+        self.target, self.batch, self.minimum = target, batch, minimum
+        self.t = -1
+        self.spikes: list[Spike] = []
+        self.gaps: list[float] = []
+
+    def see(self, step: int, loss: float) -> bool:
+        """Take the next loss; whether a spike begins with it."""
+        gap = loss - self.minimum
+        self.t += 1
+        if self.t == 0 or not self.started:
+            target = self.target - self.minimum if self.target is not None else TARGET * gap
+            self.criteria: Criteria = of_batches(target, self.batch, {})
+            self.f = begin(gap, self.criteria)
+            self.m = EMPTY
+        self.gaps.append(gap)
+        before = self.m.spikes
+        self.f, self.m = track(self.t, gap, 0.0, False, self.f, self.m, self.criteria)
+        began = self.m.spikes > before
+        if began:
+            self.spikes.append(Spike(step, float(self.f.base), float(self.f.peak)))
+        elif self.m.spiking and self.spikes and self.f.peak > self.spikes[-1].peak:
+            self.spikes[-1] = self.spikes[-1]._replace(peak=float(self.f.peak))
+        return began
+
+    @property
+    def started(self) -> bool:
+        """Whether a finite loss has been seen to start from."""
+        return hasattr(self, "f") and bool(np.isfinite(self.f.start))
+
+    @property
+    def regime(self) -> str | None:
+        """One of `regimes.REGIMES`, as if the training ended now; None before the first loss."""
+        if not hasattr(self, "f"):
+            return None
+        steps = len(self.gaps) - 1
+        start = next((i for i, gap in enumerate(self.gaps) if np.isfinite(gap)), 0)
+        f, m = begin(self.gaps[start], self.criteria), EMPTY
+        for t, gap in enumerate(self.gaps):  # the tail is known only now
+            f, m = track(t, gap, 0.0, t >= tail_start(steps), f, m, self.criteria)
+        figures = {name: np.array([float(value)]) for name, value in {**f._asdict(), **m._asdict()}.items()}
+        return str(classify(figures, self.criteria, max(steps, 1))[0])

@@ -1,0 +1,214 @@
+"""Scene: what is wrong with the loss, and when it began; what the causes ask about the steps around it.
+
+    episode     a loss above the median of the 20 before it by a factor of `JUMP` and by `SIGMAS` of the usual scatter,
+                that can be seen: above 1e-9 of the first loss, of a minibatch above a tenth of it. It ends within a
+                factor of 2 of where it began
+    early       the same in the first `EARLY` steps, against the first losses
+    nonfinite   a loss or a gradient that is NaN or infinite
+    risen       the last losses lie a factor of 2 above the least that there were
+    stalled     the last losses lie above 0.93 of the first, after 100 steps
+    rough       of a loss of all data: a fifth of the later steps go up, by a twentieth or more
+
+Where no loss was told, the norm of the gradient stands for it in episodes, and nothing else can be said.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import NamedTuple
+
+import numpy as np
+
+from adamx.watch.tape import Tape
+
+BEFORE = 20  # losses that one is compared with
+JUMP, JUMP_ALONE, SIGMAS = 2.5, 4.0, 6.0
+EARLY, EARLY_RISE = 40, 1.5
+RISEN, STALLED = 2.0, 0.93
+VISIBLE, VISIBLE_OF_BATCH = 1e-9, 0.1
+ROUGH_STEP, ROUGH_SHARE = 1.05, 0.2
+FEW = 10  # steps after which something can be said
+
+
+class Episode(NamedTuple):
+    """Some steps with a loss out of line."""
+
+    step: int
+    base: float
+    peak: float
+    end: int  # the first step that is back, or behind the last
+
+
+def medians_before(values: np.ndarray, width: int) -> np.ndarray:
+    """Of each value the median of the `width` before it, of fewer where there are not as many; NaN of the first."""
+    found = np.full(len(values), np.nan)
+    if len(values) > width:
+        windows = np.lib.stride_tricks.sliding_window_view(values, width)
+        found[width:] = np.median(windows[:-1], axis=1)
+    for i in range(1, min(width + 1, len(values))):
+        found[i] = np.median(values[:i])
+    return found
+
+
+class Scene:
+    """A tape, read for what is wrong."""
+
+    def __init__(self, tape: Tape) -> None:
+        self.tape = tape
+        steps, values = tape.series("loss")
+        self.told = len(values) > 0
+        if not self.told:
+            steps, values = tape.series("norm")
+        finite = np.isfinite(values)
+        self.steps, self.values = steps[finite], values[finite]
+        self.broken = int(steps[~finite][0]) if self.told and (~finite).any() else None
+        self.length = int(max(tape.last - tape.first + 1, len(values)))
+
+    @cached_property
+    def start(self) -> float:
+        """The first losses."""
+        return float(np.median(self.values[:3])) if len(self.values) else np.nan
+
+    @cached_property
+    def end(self) -> float:
+        """The last losses."""
+        return float(np.median(self.values[-max(10, len(self.values) // 10) :])) if len(self.values) else np.nan
+
+    @cached_property
+    def least(self) -> tuple[int, float]:
+        """(step, loss) at the least median of ten losses."""
+        if len(self.values) < 10:
+            return int(self.steps[0]), self.start
+        smooth = np.median(np.lib.stride_tricks.sliding_window_view(self.values, 10), axis=1)
+        i = int(np.argmin(smooth))
+        return int(self.steps[i + 9]), float(smooth[i])
+
+    @cached_property
+    def episodes(self) -> list[Episode]:
+        """Losses out of line, in order."""
+        y, x = self.values, self.steps
+        if len(y) < FEW or not (y > 0).any():
+            return []
+        before = medians_before(y, BEFORE)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            off = np.log(y / before)
+        usual = off[np.isfinite(off)]
+        sigma = 1.4826 * float(np.median(np.abs(usual - np.median(usual)))) if len(usual) else 0.0
+        floor = abs(self.start) * (VISIBLE if self.tape.exact else VISIBLE_OF_BATCH)
+        high = (off > max(np.log(JUMP), SIGMAS * sigma)) & (y > floor)
+        found: list[Episode] = []
+        i = 3
+        while i < len(y):
+            if high[i]:
+                base, k = float(before[i]), i
+                while k < len(y) and y[k] > 2 * base:
+                    k += 1
+                alone = not self.tape.exact and k - i < 3 and y[i:k].max() < JUMP_ALONE * base
+                if alone:
+                    i = k
+                    continue
+                found.append(Episode(int(x[i]), base, float(y[i:k].max()), int(x[k]) if k < len(y) else int(x[-1]) + 1))
+                i = k
+            i += 1
+        return found
+
+    @cached_property
+    def early(self) -> Episode | None:
+        """A rise in the first steps."""
+        if not self.told or len(self.values) < 5:
+            return None
+        first = float(np.median(self.values[:2]))
+        y = self.values[1:EARLY]
+        # a single high one may be a batch
+        i = int(np.argmax(np.minimum(y[:-1], y[1:]))) if len(y) > 1 else 0
+        if len(y) > 1 and min(y[i], y[i + 1]) > EARLY_RISE * first:
+            j = int(np.argmax(y > EARLY_RISE * first)) + 1
+            return Episode(int(self.steps[j]), first, float(y.max()), int(self.steps[min(EARLY, len(self.steps) - 1)]))
+        return None
+
+    @cached_property
+    def risen(self) -> bool:
+        return self.told and len(self.values) >= 20 and self.end > max(RISEN * self.least[1], self._floor)
+
+    @cached_property
+    def _floor(self) -> float:
+        return abs(self.start) * (VISIBLE if self.tape.exact else VISIBLE_OF_BATCH)
+
+    @cached_property
+    def stalled(self) -> bool:
+        return self.told and len(self.values) >= 100 and self.end > STALLED * self.start
+
+    @cached_property
+    def rough(self) -> bool:
+        y = self.values[len(self.values) // 2 :]
+        if not (self.told and self.tape.exact and len(y) >= 50):
+            return False
+        return float(np.mean(y[1:] > ROUGH_STEP * y[:-1])) > ROUGH_SHARE
+
+    @cached_property
+    def symptoms(self) -> list[str]:
+        """What is wrong, in words."""
+        said = []
+        if self.broken is not None:
+            said.append(f"the loss is not finite from step {self.broken} on")
+        if self.early:
+            said.append(f"the loss rises from {self.early.base:.3g} to {self.early.peak:.3g} in the first steps")
+        kind = "the loss" if self.told else "the gradient's norm"
+        for e in self.episodes[:3]:
+            said.append(f"{kind} jumps at step {e.step} from {e.base:.3g} to {e.peak:.3g}")
+        if len(self.episodes) > 3:
+            said[-1] += f", and {len(self.episodes) - 3} more times"
+        if self.stalled:
+            said.append(f"the loss has not fallen: {self.start:.3g} at the start, {self.end:.3g} at the end")
+        elif self.risen:
+            said.append(f"the loss was {self.least[1]:.3g} by step {self.least[0]} and is {self.end:.3g} at the end")
+        if self.rough:
+            said.append("the loss of all data goes up and down from step to step")
+        return said
+
+    @cached_property
+    def onset(self) -> int | None:
+        """The step at which it began to go wrong; None where nothing did or where there is no such step."""
+        first = [e.step for e in self.episodes[:1]]
+        first += [self.early.step] if self.early else []
+        first += [self.broken] if self.broken is not None else []
+        if not first and self.risen:
+            first = [self.least[0]]
+        return min(first) if first else None
+
+    # What causes ask
+
+    def rows(self, name: str, low: float, high: float) -> np.ndarray:
+        """The values of a curve at the steps from `low` to `high`, the finite ones."""
+        steps, values = self.tape.series(name)
+        some = values[(steps >= low) & (steps <= high)]
+        return some[np.isfinite(some)]
+
+    def middle(self, name: str, low: float, high: float) -> float:
+        """Their median; NaN where there is none."""
+        some = self.rows(name, low, high)
+        return float(np.median(some)) if len(some) else np.nan
+
+    def most(self, name: str, low: float, high: float) -> float:
+        some = self.rows(name, low, high)
+        return float(some.max()) if len(some) else np.nan
+
+    def ratio(self, low: float, high: float) -> tuple[float, int]:
+        """The largest curvature over its limit at those steps, and when; NaN where it was not measured."""
+        steps, limits = self.tape.series("sharpness_limit")
+        both = np.fmax(self.tape.series("curvature")[1], self.tape.series("sharpness")[1])
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = both / limits
+        inside = (steps >= low) & (steps <= high) & np.isfinite(ratios)
+        if not inside.any():
+            return np.nan, -1
+        i = int(np.argmax(np.where(inside, ratios, -np.inf)))
+        return float(ratios[i]), int(steps[i])
+
+    def fact(self, name: str, default: float = 0.0) -> float:
+        """A hyperparameter of the group with the most coordinates."""
+        return float(self.main.get(name, default))
+
+    @cached_property
+    def main(self) -> dict:
+        return max(self.tape.groups, key=lambda group: group.get("coordinates", 0.0), default={})
