@@ -9,7 +9,7 @@ from rich.console import Console
 from synthetic import product, synthetic
 
 from adamx import replay
-from adamx.analysis.theory import eps_threshold
+from adamx.analysis.theory import bounds, eps_threshold
 from adamx.engine import simulate as engine
 from adamx.engine.launch import Launch
 from adamx.optimizers import optimizers, rule
@@ -64,8 +64,8 @@ def tries(letters, old=1.0, kind="factor", knob="lr"):
 
 
 def values(*regimes):
-    """Changes of lr from 1 to each value, with its regimes."""
-    return [Tried(Change("lr", "factor", 1.0, new), in_regime(own[0]), own) for new, *own in regimes]
+    """Changes of lr from 1 to each value, with the regime it has over all lengths."""
+    return [Tried(Change("lr", "factor", 1.0, new), in_regime(name), (name,) * 3) for new, name in regimes]
 
 
 @pytest.mark.parametrize("name", optimizers())
@@ -86,10 +86,23 @@ def test_changes_of_every_rule(name):
 
 
 def test_theorys_bound_is_among_the_tries():
-    tried = [c.new for c in knobs.changes(launch(eps=1e-30), "float64", {"eps": [0.0026316]}) if c.knob == "eps"]
-    assert {0.00239, 0.00266} <= {*tried} and max(tried) == 1, "28 decades up, where the value is so far away"
-    beta2 = [c.new for c in knobs.changes(launch(), "float64", {"beta2": [0.97, 0.9]}) if c.knob == "beta2"]
-    assert {0.9727, 0.9697, 0.9091, 0.899} <= {*beta2}
+    """On both sides: just inside, where the minimum is kept, and 10 % outside."""
+
+    def tried(base, problem="quadratic", settings=None):
+        hyper = {name: float(v[0]) for name, v in base.hyper.items()}
+        beside = bounds(base.rule.name, problem, settings or {"curvature": 1.0}, hyper)
+        return {knob: {c.new for c in knobs.changes(base, "float64", beside) if c.knob == knob} for knob in beside}
+
+    found = tried(launch(eps=1e-30, lr=0.1))
+    assert {0.00266, 0.00239} <= found["eps"] and max(found["eps"]) == 1, (
+        "28 decades up, where the value is so far away"
+    )
+    spiking_for_ever = 1 - 15.6 * 0.1**3.07
+    assert any(0.97 < (1 - b) / (1 - spiking_for_ever) < 1.03 and b < spiking_for_ever for b in found["beta2"])
+    found = tried(launch("sgd", lr=2.05))
+    assert {1.98, 2.2} <= found["lr"]
+    found = tried(launch(eps=0.0, beta1=0.95, beta2=0.93), "power", {"k": 4.0})
+    assert {0.9293, 0.9364} <= found["beta1"], "stable for beta1 < beta2"
 
 
 def test_choices_are_kernels():
@@ -131,9 +144,8 @@ def test_smallest():
     assert found(tries("ssss")) == []
     assert found(tries("sSccs")) == [(3.38, False)] and found(tries("sSDSs")) == [], "a delay is none"
     assert found(tries("sscc"), tries("ccc", knob="eps", old=10.0)) == [(15, False), (3.38, False)], "smallest first"
-    down = values((0.9, "spiking"), (0.85, "converged"), (0.83, "converged"), (0.7, "slow"))
-    close = [dataclasses.replace(t, regimes=t.regimes * 3) for t in down]
-    assert found(close) == [(0.85, True)], "values beside theory's bound are closer than two neighbours"
+    down = values((0.9, "spiking"), (0.85, "converged"), (0.7, "converged"), (0.6, "slow"), (0.5, "converged"))
+    assert found(down) == [(0.85, False)], "downward from where the run is"
     assert found(tries("scss", kind="choice", knob="dtype")) == [(2.25, False)], "a choice stands alone"
 
 

@@ -34,6 +34,7 @@ SPIKE_BETA1 = 0.75  # below it, runs with and without spikes alternate along bet
 TINY = 1.001e-3  # the largest eps / (lr L) that they found the law to hold for, and rounding
 POWER_BETA1 = 0.97  # below it the border of spikes on |x|^k is off by more than a quarter
 QUIET = 0.01  # gradient noise / eps* that does not move the threshold yet
+INSIDE, OUTSIDE = 1.01, 1.1
 POINTS = 256  # along each axis of a line
 
 Named = Mapping[str, Any]  # settings or hyperparameters by name: numbers, or arrays that broadcast
@@ -286,13 +287,18 @@ def _crossings(beyond: np.ndarray, at: np.ndarray) -> np.ndarray:
 def bounds(
     optimizer: str, problem: str, settings: Named, hyper: Named, sharpness: float | None = None
 ) -> dict[str, list[float]]:
-    """The values that theory says hyperparameters of one run must be above or below, by hyperparameter.
+    """Values of hyperparameters beside what theory bounds them by for one run, by hyperparameter: 1 % inside, where the
+    minimum is kept, and 10 % outside, since nearer to the bound a run is lost too slowly to tell.
 
     The arguments are those of `lines`.
     """
     found: dict[str, list[float]] = {}
     for law, bound, _ in _of_run(optimizer, problem, settings, hyper, sharpness):
-        found.setdefault(law.name, []).append(bound)
+        rate = law.name.startswith("beta")  # counted as 1 - beta, which falls as beta rises
+        inside_is_more = ((law.sign == ">") != rate) == law.what.startswith("stable")
+        factors = (INSIDE, 1 / OUTSIDE) if inside_is_more else (1 / INSIDE, OUTSIDE)
+        beside = (1 - (1 - bound) * f if rate else bound * f for f in factors)
+        found.setdefault(law.name, []).extend(beside)
     return found
 
 

@@ -51,7 +51,8 @@ def settings(results: Results) -> pd.DataFrame:
     frame["runs"] = counts.sum(axis=1)
     frame["regime"] = pd.Categorical.from_codes(majority, pd.Index(REGIMES))
     frame["agree"] = counts.max(axis=1) == frame["runs"]
-    frame = frame.join(figures.groupby(group).median())
+    middle = figures.groupby(group).median() if len(distinct) < len(group) else figures.iloc[np.argsort(group)]
+    frame = frame.join(middle.reset_index(drop=True))
     return _best_first(frame)
 
 
@@ -88,6 +89,16 @@ def _best_first(frame: pd.DataFrame) -> pd.DataFrame:
     held_out = frame["final_val_loss"].fillna(np.inf) if "final_val_loss" in frame else np.zeros(len(frame))
     keys = (frame["reached_step"], np.isin(frame["regime"], FAILING), held_out, frame["final_loss"])
     return frame.iloc[np.lexsort(keys)].reset_index(drop=True)
+
+
+def best_runs(results: Sequence[Results]) -> dict[str, tuple[int, int]]:
+    """The best run of each task, as of `best_run`: losses of two problems do not compare."""
+    found = {}
+    for task in dict.fromkeys(r.task for r in results):
+        at = [i for i, r in enumerate(results) if r.task == task]
+        if best := best_run([results[i] for i in at]):
+            found[task] = at[best[0]], best[1]
+    return found
 
 
 def best_run(results: Sequence[Results]) -> tuple[int, int] | None:

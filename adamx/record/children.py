@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 
 from adamx.engine.results import Results
+from adamx.engine.settings import best_runs
 from adamx.inputs.errors import unknown
 from adamx.record import identity
 
@@ -91,7 +92,9 @@ def _ranking(results: Sequence[Results]) -> tuple[np.ndarray, int]:
     """All runs from the best to the worst, those without a finite loss last; and how many have one."""
     loss = pd.Series(np.concatenate([r.loss[-1] for r in results]).astype(float))
     problem = np.repeat([r.problem for r in results], [len(r) for r in results])
-    rank = loss.where(np.isfinite(loss)).groupby(problem).rank(pct=True).to_numpy()
+    rank = loss.where(np.isfinite(loss)).groupby(problem).rank(pct=True).to_numpy(copy=True)
+    starts = np.cumsum([0, *map(len, results)])
+    rank[[starts[which] + run for which, run in best_runs(results).values()]] = 0  # the best is always a child
     return np.argsort(rank, kind="stable"), int(np.isfinite(rank).sum())
 
 

@@ -31,7 +31,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from adamx.engine.results import Results
-from adamx.engine.settings import best_run
+from adamx.engine.settings import best_runs
 from adamx.inputs.errors import InputError, first_line
 from adamx.record import interrupt, page, tables
 from adamx.record.address import hidden, shown
@@ -301,20 +301,15 @@ class Sweep:
         metrics |= {f"runs_{name}": int((table["regime"] == name).sum()) for name in REGIMES}
         tags = {"children": sentence}
         starts = np.cumsum([0, *map(len, results)])
-        tasks = list(dict.fromkeys(r.task for r in results))
-        for task in tasks:  # losses of two problems do not compare
-            at = [i for i, r in enumerate(results) if r.task == task]
-            found = best_run([results[i] for i in at])
-            if found is None:
-                continue
-            best = int(starts[at[found[0]]]) + found[1]
-            name = results[at[0]].problem
-            name = name if len({r.task for r in results if r.problem == name}) == 1 else task
-            of = "." + re.sub(r"[^\w. -]", "", name) if len(tasks) > 1 else ""  # as MLflow allows
+        for task, (which, run) in best_runs(results).items():
+            name, best = results[which].problem, int(starts[which]) + run
+            several = len({r.task for r in results if r.problem == name}) > 1
+            of = "." + re.sub(r"[^\w. -]", "", task if several else name)  # as MLflow allows
+            of = of if len({r.task for r in results}) > 1 else ""
             metrics[f"best_final_loss{of}"] = float(table["final_loss"][best])
             own = settings.loc[best].drop(["run", "run_id"]).dropna()
             tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
-            if settings["run_id"][best]:
+            if pd.notna(settings["run_id"][best]):
                 tags[f"best_run_id{of}"] = settings["run_id"][best]
         counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES if metrics[f"runs_{name}"])
         said = [f"- {k}: {v}" for k, v in tags.items()]

@@ -14,6 +14,7 @@ from itertools import groupby
 from typing import Any, Literal, NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
@@ -25,15 +26,13 @@ from adamx.regimes import REGIMES
 A_DECADE = 8  # values tried
 REACH = 8  # decades up and down, and up to 1 wherever the value is
 CLOSEST = 1e-6  # of a decay rate to 1: float32 has 17 numbers in between
-APART = 0.8 / A_DECADE  # decades that a row of values spans at least, or it is isolated: two neighbours of two digits
 LEAST = 1e-16  # what is 0 is tried from here to 1
 LENGTHS = (1, 2, 4)  # times the steps of the run
 LONGER = (8, 16)  # for a warm-up
-ABOUT = (1 / 1.1, 1.01)  # times the bound of theory: nearer below it a run is lost too slowly to tell
 FINAL = ("diverged", "spiking")  # what a run is for ever
 
 Kind = Literal["factor", "rate", "zero", "steps", "switch", "choice"]
-Bounds = Mapping[str, Sequence[float]]  # by hyperparameter
+Named = Mapping[str, Sequence[float]]  # by hyperparameter
 
 
 class Change(NamedTuple):
@@ -60,12 +59,6 @@ class Change(NamedTuple):
     def decades(self) -> float:
         """The size of a change by a factor; infinite for others."""
         return math.inf if self.factor is None else abs(math.log10(self.factor))
-
-    @property
-    def place(self) -> float:
-        """Where the new value is, in decades of what is counted; -inf for 0."""
-        counted = 1 - float(self.new) if self.kind == "rate" else float(self.new)
-        return math.log10(counted) if counted > 0 else -math.inf
 
 
 @dataclass(frozen=True)
@@ -120,17 +113,17 @@ class Turn(NamedTuple):
     alone: bool
 
 
-def changes(launch: Launch, precision: str, bounds: Bounds | None = None) -> Iterator[Change]:
+def changes(launch: Launch, precision: str, named: Named | None = None) -> Iterator[Change]:
     """Every change of one knob of a launch of one run: knob by knob, values in no order.
 
     Args:
         precision: the name of its precision, as in `Results.dtype`.
-        bounds: what theory says that hyperparameters must be above or below; values on both sides are among the tries.
+        named: values that are among the tries, by hyperparameter: those beside the bounds of theory.
     """
     own = launch.rule
     for name, default in own.defaults.items():
         old = float(launch.hyper[name][0])
-        kind, values = _values(name, default, old, (bounds or {}).get(name, ()))
+        kind, values = _values(name, default, old, (named or {}).get(name, ()))
         yield from (Change(name, kind, old, new) for new in values)
     old = float(launch.hyper.get("lr_warmup", [0.0])[0])
     lengths = (2.0**k for k in range(1, int(math.log2(max(launch.steps, 2)))))
@@ -141,8 +134,8 @@ def changes(launch: Launch, precision: str, bounds: Bounds | None = None) -> Ite
     yield from (Change("optimizer", "choice", own.name, name) for name in relatives)
 
 
-def _values(name: str, default: float | bool, old: float, bounds: Sequence[float]) -> tuple[Kind, list[float]]:
-    """What to try for a hyperparameter: numbers of two digits, as far as it may go; of three about theory's bound."""
+def _values(name: str, default: float | bool, old: float, named: Sequence[float]) -> tuple[Kind, list[float]]:
+    """What to try for a hyperparameter: numbers of two digits, as far as it may go; of three where they were named."""
     if isinstance(default, bool):
         return "switch", [1 - old]
     least, end, _ = allowed_range(name, default)
@@ -155,15 +148,15 @@ def _values(name: str, default: float | bool, old: float, bounds: Sequence[float
         steps = np.arange(-REACH * A_DECADE, up * A_DECADE + 1)
         tried = counted * 10 ** (steps[steps != 0] / A_DECADE)
     values = _rounded(tried, 2)
-    for bound in bounds:
-        values = np.append(values, _rounded((1 - bound if kind == "rate" else bound) * np.array(ABOUT), 3))
+    if len(named):
+        values = np.append(values, _rounded(1 - np.array(named) if kind == "rate" else named, 3))
     if kind == "rate":
         values = np.append(np.round(1 - values[(values >= CLOSEST) & (values < 1)], 12), 0.0)
     return kind, [float(v) for v in np.unique(values) if least <= v < end and v != old]
 
 
-def _rounded(values: np.ndarray, digits: int) -> np.ndarray:
-    return np.array([float(f"{v:.{digits - 1}e}") for v in values])
+def _rounded(values: ArrayLike, digits: int) -> np.ndarray:
+    return np.array([float(f"{v:.{digits - 1}e}") for v in np.asarray(values)])
 
 
 def launches(launch: Launch, changes: Sequence[Change], times: int = 1) -> list[Launch]:
@@ -219,21 +212,16 @@ def _regimes(runs: Sequence[Results]) -> tuple[str, ...]:
 def smallest(tries: Sequence[Tried], good: Callable[[Tried], bool]) -> list[Turn]:
     """The smallest change of each knob, up and down, that is good; the smallest factors first.
 
-    A row of good values that spans `APART`, or goes on to the last value tried, is one that a value may be taken from;
-    a shorter one is isolated. Of a direction: the first isolated value before such a row, and the first of the row.
+    A good value whose neighbours both are not is isolated. Of a direction: the first isolated value, and the first of
+    the first row of several, or of one that goes on to the last value tried.
     """
     found: list[Turn] = []
     for way in _ways(tries):
         rows = [list(row) for is_good, row in groupby(way, key=good) if is_good]
-        turns = [Turn(row[0], row[-1] is not way[-1] and _decades(row) < APART) for row in rows]
+        turns = [Turn(row[0], len(row) == 1 and row[0] is not way[-1]) for row in rows]
         lasting = next((i for i, turn in enumerate(turns) if not turn.alone), len(turns))
         found += [*turns[: min(lasting, 1)], *turns[lasting : lasting + 1]]
     return sorted(found, key=lambda turn: turn.tried.change.decades)
-
-
-def _decades(row: Sequence[Tried]) -> float:
-    """How far apart the ends of a row of values are."""
-    return abs(row[-1].change.place - row[0].change.place)
 
 
 def _ways(tries: Sequence[Tried]) -> Iterator[list[Tried]]:
