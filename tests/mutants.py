@@ -122,6 +122,7 @@ def tests_of_a_rule(name: str, patch: pytest.MonkeyPatch, module: types.ModuleTy
         yield functools.partial(test_optimizers.test_agrees_with_the_paper, name, hyper)
     if mutated.preconditioner:
         yield functools.partial(test_honesty.test_a_preconditioner_tells_root_and_rate, name)
+        yield functools.partial(test_honesty.test_momentum_answers_alternating_gradients_as_its_rule_says, name)
     yield from OF_ONE.get(name, ())
     contract = test_optimizers.TestContract()
     yield functools.partial(contract.test_no_gradient_no_move, name)

@@ -140,7 +140,9 @@ def training(
     measure, measured = instruments.measure(shown, 0, dtype), bool(names)
     see, limit_of, eps_of = _see(rule, dtype, team), instruments.limit_of(rule, dtype), instruments.eps_of(rule)
     sharp, SHARP = "sharpness" in shown, len(names) - 1
-    sharpness = of_task(dtype, team)
+    sharpness = portable(lambda kind, x, widths, rate, seed, data, labels, capacity, scratch, spare: rate[0])
+    if sharp:
+        sharpness = of_task(dtype, team)
 
     @portable
     def train(
