@@ -57,6 +57,8 @@ def type_(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     from adamx.sweep import command as sweep
 
     monkeypatch.setattr(sys, "path", [*sys.path])
+    if absl := sys.modules.get("absl.logging"):  # of optax; Hydra's help closes its handler, and that pytest's stream
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
 
     def type_(*arguments: str) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["adamx-sweep", *arguments])

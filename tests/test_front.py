@@ -148,14 +148,14 @@ def plan(typed):
     from adamx.sweep.plan import planned
 
     with only_typed(typed), planned(read(typed)) as found:
-        return found
+        return found[0]
 
 
 def test_a_plan_has_every_digit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lr = np.geomspace(1e-5, 1, 7) * np.pi
     typed = ["problem=beale", "optimizer.lr=" + ",".join(map(repr, lr.tolist())), "seed=range(0,2,1)", "dtype=float32"]
-    (launch,), overrides, resumed, _ = plan(typed)
+    (launch,), overrides, resumed = plan(typed)
     assert overrides == typed and resumed is None
     assert np.array_equal(launch.hyper["lr"], np.tile(lr, 2)) and launch.seeds.tolist() == [0] * 7 + [1] * 7
     assert sum(map(len, plan([])[0])) == 567, "the default grid"
@@ -185,11 +185,11 @@ with initialize_config_dir(str(Path.cwd()), version_base="1.2"):
     before, base = GlobalHydra.instance(), str(version.getbase())
     from adamx.sweep.arguments import read
     from adamx.sweep.plan import planned
-    with planned(read(["problem=beale", "optimizer.lr=0.1"])) as plan:
+    with planned(read(["problem=beale", "optimizer.lr=0.1"])) as (plan, _):
         assert len(plan.launches) == 1
     assert GlobalHydra.instance() is before and str(version.getbase()) == base == "1.2"
     assert compose("own").a == 1
-with planned(read(["problem=beale", "optimizer.lr=0.1"])) as plan:
+with planned(read(["problem=beale", "optimizer.lr=0.1"])) as (plan, _):
     assert len(plan.launches) == 1
 assert not GlobalHydra.instance().is_initialized()
 """

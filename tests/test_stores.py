@@ -34,7 +34,7 @@ from adamx.record import parent as record
 from adamx.record import readback, store, writer
 from adamx.record.address import hidden, shown
 from adamx.record.children import Child, children
-from adamx.report.__main__ import last
+from adamx.record.readback import last
 
 OLD = Path(__file__).with_name("data") / "mlflow_3.13.db.gz"
 SWEPT = ["lr", "eps", "seed"]

@@ -304,7 +304,7 @@ MISTAKES = {
     "problem.noise=${optimizer.lr} problem=beale optimizer.lr=0.1,0.2": "only a hyperparameter can follow another",
     "optimizer.eps=1${optimizer.lr} optimizer.lr=0.1,0.2": "only a hyperparameter can follow another",
     "steps=${seed} seed=1,2": "steps depends on seed",
-    "optimizer.lr=${dtype}": "which is 'float32': one number is needed",
+    "optimizer.lr=${dtype}": "which is 'float64': one number is needed",
     "default_grid=3": "default_grid is 3: a list of overrides is needed",
     "--steps 3": "there is no option --steps: without dashes it is steps=VALUE",
     "--mutirun problem=beale": "did you mean --multirun",

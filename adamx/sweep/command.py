@@ -46,7 +46,10 @@ def sweep(typed: Arguments) -> None:
     from adamx.sweep import run
     from adamx.sweep.plan import planned
 
-    with planned(typed) as plan:
+    with planned(typed) as (plan, notes):
+        waiting.clear()
+        for note in notes:
+            print(note)
         run.run(*plan)
 
 

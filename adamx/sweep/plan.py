@@ -23,18 +23,18 @@ class Plan(NamedTuple):
 
     Attributes:
         overrides: of the record. resumed: the journal of the sweep that they began, if it was interrupted.
-        notes: lines that say what the overrides mean, where they do not say it themselves.
     """
 
     launches: list[Launch]
     overrides: list[str]
     resumed: Journal | None
-    notes: list[str]
 
 
 @contextmanager
-def planned(typed: Arguments) -> Iterator[Plan]:
-    """The plan of a command line; a user's files are those that an interrupted sweep began with.
+def planned(typed: Arguments) -> Iterator[tuple[Plan, list[str]]]:
+    """The plan of a command line, and lines that say what its overrides mean where they do not say it themselves.
+
+    Within it a user's files are those that an interrupted sweep began with.
 
     Raises:
         InputError: what was typed cannot be used.
@@ -49,7 +49,7 @@ def planned(typed: Arguments) -> Iterator[Plan]:
                 own = [word for word in typed.overrides if word not in composer.hydras]
                 words = own if resumed else sweeper.arguments()
                 launches = sweeper.launches(words)
-            yield Plan(launches, [*typed.options, *composer.hydras, *words], resumed, sweeper.notes)
+            yield Plan(launches, [*typed.options, *composer.hydras, *words], resumed), sweeper.notes
     finally:
         if resumed:
             resumed.release(done=False)

@@ -90,8 +90,11 @@ def _perform(
     from adamx.sweep.arguments import read
     from adamx.sweep.plan import planned
 
-    with only_typed(overrides), planned(read(list(overrides))) as plan:
-        done = run.perform(*plan, Console(quiet=not progress), callback)
+    console = Console(quiet=not progress)
+    with only_typed(overrides), planned(read(list(overrides))) as (plan, notes):
+        for note in notes:
+            console.print(note, markup=False, highlight=False)
+        done = run.perform(*plan, console, callback)
     if done is None:
         return None
     if done.runs < done.planned:

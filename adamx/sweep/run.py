@@ -50,9 +50,7 @@ class Done:
         return sum(map(len, self.results))
 
 
-def run(
-    launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal | None = None, notes: Sequence[str] = ()
-) -> None:
+def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal | None = None) -> None:
     """The command: perform the sweep, print what came out, and say where it can be looked at.
 
     The arguments and errors are those of `perform`.
@@ -63,7 +61,7 @@ def run(
     from rich.console import Console
 
     console = Console()
-    done = perform(launches, overrides, resumed, notes, console)
+    done = perform(launches, overrides, resumed, console)
     if done is None:
         return
     if done.results:
@@ -111,7 +109,6 @@ def perform(
     launches: Sequence[Launch],
     overrides: Sequence[str],
     resumed: Journal | None,
-    notes: Sequence[str],
     console: Console,
     finished: Callable[[Results], object] | None = None,
 ) -> Done | None:
@@ -119,7 +116,6 @@ def perform(
 
     Args:
         overrides: as typed, for the record. resumed: of the sweep that they began, if it was interrupted.
-        notes: lines to be said first.
         finished: told each chunk of runs as it is complete.
     Returns:
         None where nothing was to be computed: a dry run, or all runs are recorded already. After Ctrl-C `results` are
@@ -137,8 +133,6 @@ def perform(
         now("")
         console.print(sentence, highlight=False, markup=False, soft_wrap=not console.is_terminal)
 
-    for note in notes:
-        say(note)
     if sentence := backends.configure(config["backend"]):
         say(sentence)
     record = config.get("record")
