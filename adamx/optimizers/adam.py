@@ -63,10 +63,14 @@ def update(x, g, state, h, now):
 
 
 @portable
-def scale(v, clock, h):
+def rate(v_hat, h):
     """sqrt(v_hat), and the effective rate that follows from it."""
-    v_hat = v / (1 - h.bias_correction * clock.beta2_t)
     return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+
+
+@portable
+def scale(v, clock, h):
+    return rate(v / (1 - h.bias_correction * clock.beta2_t), h)
 
 
 @portable

@@ -14,6 +14,7 @@ no_prox (its default, and the paper, divide by 1 + lr weight_decay instead). opt
 import math
 from typing import NamedTuple
 
+from adamx.optimizers.adam import rate
 from adamx.portable import portable
 
 EPS = "outside the root; eps_root inside"
@@ -78,7 +79,7 @@ def update(x, g, state, h, now):
 def preconditioner(x, g, state, clock, h, now):
     ahead = g + h.beta2 * now.later * (g - state.g)
     n_hat = (h.beta3 * state.n + (1 - h.beta3) * ahead * ahead) / (1 - clock.beta3_t)
-    return math.sqrt(n_hat), h.lr / (math.sqrt(n_hat + h.eps_root) + h.eps)
+    return rate(n_hat, h)
 
 
 @portable

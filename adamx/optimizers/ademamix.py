@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from adamx.optimizers.adam import moments
+from adamx.optimizers.adam import moments, rate
 from adamx.portable import portable
 
 EPS = "outside the root; eps_root inside"
@@ -84,8 +84,7 @@ def update(x, g, state, h, now):
 @portable
 def preconditioner(x, g, state, clock, h, now):
     _, v = moments(g, state.m, state.v, h)
-    v_hat = v / (1 - clock.beta2_t)
-    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+    return rate(v / (1 - clock.beta2_t), h)
 
 
 @portable

@@ -11,7 +11,7 @@ Both epsilons mean what they do in Adam. optax has no warm-up, mu_t = beta1: a l
 import math
 from typing import NamedTuple
 
-from adamx.optimizers.adam import State, moments
+from adamx.optimizers.adam import State, moments, rate
 from adamx.portable import portable
 
 __all__ = ["Clock", "Hyper", "State", "alternating", "initial_clock", "per_step", "preconditioner", "update"]
@@ -71,8 +71,7 @@ def update(x, g, state, h, now):
 @portable
 def preconditioner(x, g, state, clock, h, now):
     _, v = moments(g, state.m, state.v, h)
-    v_hat = v / (1 - clock.beta2_t)
-    return math.sqrt(v_hat), h.lr / (math.sqrt(v_hat + h.eps_root) + h.eps)
+    return rate(v / (1 - clock.beta2_t), h)
 
 
 @portable

@@ -81,7 +81,7 @@ class Landscape:
     @property
     def online(self) -> bool:
         """Whether the function is another one at every step."""
-        return len(inspect.signature(self.function).parameters) == 3
+        return _online(self.function)
 
 
 @dataclass(frozen=True)
@@ -238,7 +238,7 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
     function = module.term if separable else module.value_and_grad
     constants = Params(*map(float, params[:, 0]))
     _try(name, function, start, constants, separable)
-    online = len(inspect.signature(function).parameters) == 3
+    online = _online(function)
     objective = getattr(module, "objective", None) if online else None
     if objective:
         _try(name, objective, start, constants, separable, alone=True)
@@ -258,6 +258,11 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         minimizers=_minimizers(module, constants, separable, dim),
         bounds=_bounds(name, getattr(module, "bounds", None)),
     )
+
+
+def _online(function: Callable[..., Any]) -> bool:
+    """Whether it takes the step too."""
+    return len(inspect.signature(function).parameters) == 3
 
 
 def _target(module: Any, given: Mapping[str, Any], numbers: Mapping[str, np.ndarray], online: bool) -> float:
@@ -304,7 +309,7 @@ def _try(
     if not getattr(function, "__portable__", False):
         raise InputError(f"problem {name!r}: {function.__name__} needs the decorator @portable (adamx.portable)")
     x = tuple(map(float, start))
-    time = (1.0,) * (len(inspect.signature(function).parameters) == 3)
+    time = (1.0,) * _online(function)
     try:
         value = function(x[0] if separable else x, params, *time)
         value, g = (value, np.zeros(1 if separable else len(x))) if alone else value

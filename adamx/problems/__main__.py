@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from adamx.inputs.errors import InputError
+from adamx.inputs.commands import command
 from adamx.inputs.files import load
 from adamx.problems import PACKAGE, problems, settings
 
@@ -37,16 +37,13 @@ def row(name: str) -> tuple[str, ...]:
     return name.removesuffix(".py").rpartition("/")[2], kind, given, said
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the catalogue, or all about the problems named; the exit status."""
     parser = argparse.ArgumentParser(prog="python -m adamx.problems", description="The problems of adamx.")
     parser.add_argument("names", nargs="*", metavar="NAME", help="show these in full (a name, or your own file's path)")
     typed = parser.parse_args(arguments)
-    try:
-        rows = [row(name) for name in typed.names or problems()]
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
+    rows = [row(name) for name in typed.names or problems()]
     console = Console()
     if typed.names:
         for name, (short, kind, given, _) in zip(typed.names, rows, strict=True):

@@ -14,7 +14,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -33,6 +33,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from adamx.engine.results import Results
 from adamx.engine.settings import best_runs
 from adamx.inputs.errors import InputError, first_line
+from adamx.inputs.nested import leaves
 from adamx.record import interrupt, page, tables
 from adamx.record.address import hidden, shown
 from adamx.record.children import MODES, Selection, children, cut, select, text
@@ -104,7 +105,7 @@ def start(
         run_id = run.info.run_id
         sweep = Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
         try:
-            client.log_batch(run_id, params=[Param(k, text(v)) for k, v in _flat(config)])
+            client.log_batch(run_id, params=[Param(k, text(v)) for k, v in leaves(config)])
             sweep._artifact("config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
             for path, source in (sources or {}).items():
                 sweep._artifact(path, source)
@@ -343,14 +344,6 @@ class Sweep:
 
 def _offset(progress: Progress, before: int, total: int, written: int, _: int) -> None:
     progress(before + written, total)
-
-
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in config.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _now() -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from omegaconf import DictConfig, OmegaConf
 from adamx.engine.launch import Launch, build
 from adamx.inputs.axes import MOST_RUNS, Interval, interval, values
 from adamx.inputs.errors import InputError
+from adamx.inputs.nested import leaves
 from adamx.optimizers import optimizers, rule
 from adamx.schedules import Schedule
 from adamx.sweep.compose import Composer, composing, resolved
@@ -238,7 +239,7 @@ class Columns:
         config = resolved(self.config)
         raw = dict(self._written())
         follows: dict[str, str] = {}
-        for key, value in _leaves(config):
+        for key, value in leaves(config):
             sources = [source for source in self.points if _mark(source) in str(value)]
             if key in self.points:
                 continue
@@ -263,15 +264,6 @@ class Columns:
 def _mark(key: str) -> str:
     """What stands for the values of an axis while a configuration is resolved: who refers to the axis has it then."""
     return f"«{key}»"
-
-
-def _leaves(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values of nested dictionaries, by their keys with dots."""
-    for key, value in node.items():
-        if isinstance(value, Mapping):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def lines(overrides: Iterable[Override]) -> list[str]:

@@ -278,8 +278,6 @@ class Probe:
             else:
                 self.tape.events.append(Event(step, "rewound", said))
                 self.roots = [None] * len(self.roots)
-        elif self.count is None and self.tape.steps == 1 and count == 1 and self.tape.first > 1:
-            pass  # said when the watch was made
         self.count = float(count)
 
     def _measure(self, step: int) -> None:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError
 from adamx.watch import log
 from adamx.watch.scene import Scene
@@ -18,6 +19,7 @@ norm of the gradient are used where columns are called so. `with adamx.watch(opt
 SHOWN = 12
 
 
+@command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Judge the log that the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.watch", description=DESCRIPTION)
@@ -25,13 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--loss", metavar="COLUMN", help="the column, where several could be the loss")
     parser.add_argument("--out", type=Path, metavar="PAGE.html", help="also write the report there")
     typed = parser.parse_args(arguments)
-    try:
-        if typed.out and (typed.out.suffix != ".html" or not typed.out.parent.is_dir()):
-            raise InputError(f"--out is {str(typed.out)!r}: an .html file in a folder that exists is needed")
-        tape = log.read(typed.log, typed.loss)
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
+    if typed.out and (typed.out.suffix != ".html" or not typed.out.parent.is_dir()):
+        raise InputError(f"--out is {str(typed.out)!r}: an .html file in a folder that exists is needed")
+    tape = log.read(typed.log, typed.loss)
     scene, verdict = Scene(tape), log.verdict(tape)
     print(f"steps {tape.first} to {tape.last}, {len(tape.loss)} losses, regime: {tape.regime}")
     for e in scene.episodes[:SHOWN]:

@@ -53,11 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     picture = figure(cause)
     if typed.out:
         picture.savefig(typed.out)
-    try:
-        where = typed.out or _keep(found, picture, said)
-    except InputError as error:
-        print(f"adamx: {error}", file=sys.stderr)
-        return 2
+    where = typed.out or _keep(found, picture, said)
     console.print(printable(f"figure: {where}"), markup=False, highlight=False, soft_wrap=True)
     return 0
 

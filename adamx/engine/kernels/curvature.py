@@ -41,7 +41,7 @@ def curvature(dtype: str, team: Team) -> Any:
     """f(kind, x, u, widths, data, labels, capacity, scratch, tangents, out): out (parameters,) becomes H u at x."""
     real: Any = np.dtype(dtype).type
     zero, one = real(0), real(1)
-    _, _, gather, forward, loss = network(dtype, team)
+    _, _, gather, forward, loss, top_of = network(dtype, team)
     share, rows_of, columns_of, _, sync, _, _, sums, product = team
 
     @portable
@@ -98,12 +98,8 @@ def curvature(dtype: str, team: Team) -> Any:
     @portable
     def back(x, u, widths, scratch, tangents, count, out):
         """R{gradient}; slopes and their tangents are filled downwards."""
-        first, below, above = len(x), 0, 0  # where layers begin: in x, in acts, in slopes
-        layers = len(widths) - 1
-        for i in range(layers - 1):
-            below += count * widths[i]
-            above += count * widths[i + 1]
-        for i in range(layers - 1, -1, -1):
+        first, (below, above) = len(x), top_of(widths, count)  # where layers begin: in x, in acts, in slopes
+        for i in range(len(widths) - 2, -1, -1):
             a, b = widths[i], widths[i + 1]
             first -= (a + 1) * b
             weights = slice(first, first + a * b)

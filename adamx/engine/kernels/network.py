@@ -90,6 +90,7 @@ class Network(NamedTuple):
     gather: Any
     forward: Any
     loss: Any
+    top_of: Any
 
 
 @cache
@@ -209,14 +210,19 @@ def network(dtype: str, team: Team) -> Network:
         return right
 
     @portable
-    def backward(x, widths, acts, slopes, count, g):
-        """The gradient g by all parameters, from slopes of the outputs; slopes are filled downwards."""
-        first, below, above = len(x), 0, 0  # where layers begin: in x, in acts, in slopes
-        layers = len(widths) - 1
-        for i in range(layers - 1):
+    def top_of(widths, count):
+        """Where the last layer's inputs begin in acts, and its slopes in slopes."""
+        below, above = 0, 0
+        for i in range(len(widths) - 2):
             below += count * widths[i]
             above += count * widths[i + 1]
-        for i in range(layers - 1, -1, -1):
+        return below, above
+
+    @portable
+    def backward(x, widths, acts, slopes, count, g):
+        """The gradient g by all parameters, from slopes of the outputs; slopes are filled downwards."""
+        first, (below, above) = len(x), top_of(widths, count)  # where layers begin: in x, in acts, in slopes
+        for i in range(len(widths) - 2, -1, -1):
             a, b = widths[i], widths[i + 1]
             first -= (a + 1) * b
             inputs, slope = acts[below : below + count * a], slopes[above : above + count * b]
@@ -259,4 +265,4 @@ def network(dtype: str, team: Team) -> Network:
             sync()
         return mean if learn else mean / real(n), total(right) / real(n)
 
-    return Network(start, walk, gather, forward, loss)
+    return Network(start, walk, gather, forward, loss, top_of)
