@@ -144,14 +144,11 @@ def artifact(typed: str, name: str, store: Store | None = None) -> str:
         InputError: no such sweep, or it has no such file.
     """
     store = store or open()
-    run_id = typed.partition(":")[0]
-    run = _run(store, last(store) if run_id == "last" else run_id)
-    if MLFLOW_PARENT_RUN_ID in run.data.tags and not is_sweep(run):
-        run = _run(store, run.data.tags[MLFLOW_PARENT_RUN_ID])
-    found = link(store, run, name)
+    _, parent = _named(store, typed.partition(":")[0])
+    found = link(store, parent, name)
     if found is None:
-        again = f"python -m adamx.report {run.info.run_id}"
-        raise InputError(f"sweep {run.info.run_id} has no {name} that a browser can open: {again} draws it")
+        again = f"python -m adamx.report {parent.info.run_id}"
+        raise InputError(f"sweep {parent.info.run_id} has no {name} that a browser can open: {again} draws it")
     return found
 
 
@@ -168,11 +165,8 @@ def read(typed: str, store: Store | None = None) -> Recorded:
     """
     store = store or open()
     named, _, row = typed.partition(":")
-    run_id = last(store) if named == "last" else named
-    run = _run(store, run_id)
-    above = None if is_sweep(run) else run.data.tags.get(MLFLOW_PARENT_RUN_ID)
-    parent = _run(store, above) if above else run
-    parent_id = parent.info.run_id
+    run, parent = _named(store, named)
+    run_id, parent_id = run.info.run_id, parent.info.run_id
     table = pq.read_table(_file(store, parent_id, "table.parquet"))
     try:
         launches = json.loads(table.schema.metadata[LAUNCHES])
@@ -230,6 +224,13 @@ def _figure(table: pd.DataFrame, name: str) -> np.ndarray:
     """A figure as the kernel kept it; a step that never came is -1."""
     column = table[f"figure.{name}" if f"figure.{name}" in table else name]
     return column.to_numpy(np.float64) if name in Figures._fields else column.fillna(-1).to_numpy(np.int64)
+
+
+def _named(store: Store, name: str) -> tuple[Run, Run]:
+    """The run of that id, or "last" sweep's, and the parent run of its sweep."""
+    run = _run(store, last(store) if name == "last" else name)
+    above = None if is_sweep(run) else run.data.tags.get(MLFLOW_PARENT_RUN_ID)
+    return run, _run(store, above) if above else run
 
 
 def _run(store: Store, run_id: str) -> Run:
