@@ -57,9 +57,9 @@ class Seen(NamedTuple):
 class Crossings(NamedTuple):
     """Upward crossings of the sharpness over its limit; a step that has not come is -1."""
 
-    crossings: int
-    late_crossings: int
-    first_crossing_step: int
+    crossings: int = 0
+    late_crossings: int = 0
+    first_crossing_step: int = -1
 
 
 @portable

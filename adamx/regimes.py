@@ -137,23 +137,20 @@ class Figures(NamedTuple):
 
 
 class Marks(NamedTuple):
-    """The running figures of a run that are steps, counts and flags; a step that has not come is -1."""
+    """A run's running figures that are steps, counts and flags, at first as here; -1 is a step that has not come."""
 
-    best_step: int
-    spikes: int
-    first_spike_step: int
-    spiking: int
-    reached_step: int
-    settled: int  # steps under the target; on the way out after SETTLE of them -LEAVE times the steps that are left
-    popped: int
-    diverged_step: int
-    overshoots: int
-    lost: int
-    high: int
-    rose: int
-
-
-NEVER = ("first_spike_step", "reached_step", "diverged_step")  # the marks that begin as -1
+    best_step: int = 0
+    spikes: int = 0
+    first_spike_step: int = -1
+    spiking: int = 0
+    reached_step: int = -1
+    settled: int = 0  # steps under the target; on the way out after SETTLE of them -LEAVE times the steps that are left
+    popped: int = 0
+    diverged_step: int = -1
+    overshoots: int = 0
+    lost: int = 0
+    high: int = 0
+    rose: int = 0
 
 
 @portable
@@ -189,8 +186,8 @@ def track(t, gap, slope, in_tail, f, m, c):
     above = c.pop_ratio * c.target
     ceiling = c.blowup * abs(f.start)
     ceiling = above if above > ceiling else ceiling
-    left = LEAVE - m.settled if stayed else m.settled + LEAVE
-    settled = (m.settled + 1 if m.settled >= 0 else 1) if under else (left if left < 0 else 0)
+    left = LEAVE - m.settled if stayed else m.settled + LEAVE  # whole numbers without a literal, which would be a real
+    settled = m.settled * (m.settled > 0) + under if under else left * (left < 0)
     entry = f.entry if in_tail else s
     least = s if (s < f.least) | (in_tail < 1) else f.least
     return (

@@ -39,7 +39,6 @@ CALLED = {
     "momentum": ("sgd", {}), "nesterov": ("sgd", {"nesterov": True}), "sgd": ("sgd", {}), "adamw": ("adamw", {}),
     "amsgrad": ("amsgrad", {}), "rmsprop": ("rmsprop", {}), "yogi": ("yogi", {}), "rprop": ("rprop", {}),
 }  # fmt: skip
-MARKS = (0, 0, -1, 0, -1, 0, 0, -1, 0)  # of a run that has not begun
 VALUES = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "beta": 0.9, "decay": 0.9, "rho": 0.9, "momentum": 0.9}
 
 
@@ -100,7 +99,7 @@ def by_optax(name: str, followed: bool) -> list[Way]:
             return carry, losses[0]
 
         x = jnp.array([-1.2, 1.0])
-        figures, marks = jax.tree.map(jnp.asarray, (begin(gradient(x)[0], criteria), regimes.Marks(*MARKS)))
+        figures, marks = jax.tree.map(jnp.asarray, (begin(gradient(x)[0], criteria), regimes.Marks()))
         start = (x, optimizer.init(x), 0, jnp.zeros(2), figures, marks)
         carry, losses = jax.lax.scan(record, start, None, length=STEPS // EVERY)
         return (carry[0], carry[4:], losses) if followed else (carry[0], losses)

@@ -57,8 +57,6 @@ def type_(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     from adamx.sweep import command as sweep
 
     monkeypatch.setattr(sys, "path", [*sys.path])
-    if absl := sys.modules.get("absl.logging"):  # of optax; Hydra's help closes its handler, and that pytest's stream
-        absl.get_absl_handler().python_handler.stream = sys.__stderr__
 
     def type_(*arguments: str) -> tuple[Any, str, str]:
         monkeypatch.setattr(sys, "argv", ["adamx-sweep", *arguments])
@@ -136,10 +134,17 @@ def database(cluster: sa.Engine) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_experiment_stays() -> Iterator[None]:
-    """`mlflow.set_experiment` sets a variable for the whole process, which a test's store may not have."""
+def _forgotten() -> Iterator[None]:
+    """What a test tells MLflow holds for the whole process, and for those that it starts: none of it outlives the test.
+
+    Nor does the stream of an earlier test's output in the log handler of absl, which optax imports.
+    """
+    if absl := sys.modules.get("absl.logging"):
+        absl.get_absl_handler().python_handler.stream = sys.__stderr__
     yield
-    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID", "MLFLOW_EXPERIMENT_NAME"):
-        os.environ.pop(name, None)
+    if mlflow := sys.modules.get("mlflow"):
+        mlflow.set_tracking_uri(None)
     if fluent := sys.modules.get("mlflow.tracking.fluent"):
         fluent._active_experiment_id = None  # type: ignore[attr-defined]
+    for name in [name for name in os.environ if name.startswith("MLFLOW_")]:
+        del os.environ[name]

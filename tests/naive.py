@@ -11,17 +11,14 @@ import numpy as np
 
 from adamx.optimizers import rule
 from adamx.portable import rng
-from adamx.regimes import NEVER, Marks, begin, tail_start, track
+from adamx.regimes import Marks, begin, tail_start, track
 from adamx.schedules import SCHEDULES
 
 
 def figures_of(gaps, slopes, criteria, start=None):
     """The figures of a run from its gap and slope at every step, and its gap of all rows at the start."""
     steps = len(gaps) - 1
-    f, m = (
-        begin(gaps[0] if start is None else start, criteria),
-        Marks(**{name: -(name in NEVER) for name in Marks._fields}),
-    )
+    f, m = begin(gaps[0] if start is None else start, criteria), Marks()
     for t, (gap, slope) in enumerate(zip(gaps, slopes, strict=True)):
         f, m = track(t, gap, slope, t >= tail_start(steps), f, m, criteria)
     return {k: float(v) for k, v in {**f._asdict(), **m._asdict()}.items()}

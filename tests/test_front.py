@@ -355,23 +355,14 @@ def test_last_is_a_sweep_wherever_a_run_is_named(swept, capsys, tmp_path):
 def test_a_sweep_nests_and_goes_where_mlflow_says(here):
     import mlflow
 
-    from adamx.record.store import Store
-
-    if "within" not in Store.__dataclass_fields__:
-        pytest.skip("the store does not follow MLflow's active run and experiment yet")
-    before = mlflow.get_tracking_uri()
-    try:
-        mlflow.set_tracking_uri(f"sqlite:///{here}/elsewhere.db")
-        mlflow.set_experiment("mine")
-        with mlflow.start_run() as active:
-            sweep = adamx.sweep(problem="beale", steps=20, lr=[0.1, 0.2], progress=False)
-        parent = sweep.recorded.parent
-        assert parent.data.tags["mlflow.parentRunId"] == active.info.run_id
-        assert mlflow.get_experiment(parent.info.experiment_id).name == "mine"
-        assert adamx.load("last").table.equals(sweep.table) and len(adamx.load(f"{sweep.run_id}:1")) == 1
-    finally:
-        mlflow.set_tracking_uri(before)
-        mlflow.tracking.fluent._active_experiment_id = None
+    mlflow.set_tracking_uri(f"sqlite:///{here}/elsewhere.db")
+    mlflow.set_experiment("mine")
+    with mlflow.start_run() as active:
+        sweep = adamx.sweep(problem="beale", steps=20, lr=[0.1, 0.2], progress=False)
+    parent = sweep.recorded.parent
+    assert parent.data.tags["mlflow.parentRunId"] == active.info.run_id
+    assert mlflow.get_experiment(parent.info.experiment_id).name == "mine"
+    assert adamx.load("last").table.equals(sweep.table) and len(adamx.load(f"{sweep.run_id}:1")) == 1
 
 
 # --- what the terminal says -------------------------------------------------------------------------------------------

@@ -25,7 +25,9 @@ from adamx.regimes import NO_OBJECTIVE, NO_TARGET, REGIMES, Criteria, classify
 # --- the four faults that no figure may survive ----------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("old", "new"), [("(1 - h.beta1)", "(1.0001 - h.beta1)"), ("h.beta2 * v", "h.beta1 * v")])
+@pytest.mark.parametrize(
+    ("old", "new"), [("(1 - h.beta1) * g", "(1.0001 - h.beta1) * g"), ("h.beta2 * v", "h.beta1 * v")]
+)
 def test_a_wrong_coefficient_is_seen(monkeypatch, tmp_path, old, new):
     text = Path(adam.__file__).read_text()
     assert text.count(old) == 1

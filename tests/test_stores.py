@@ -373,14 +373,10 @@ def test_surroundings_choose_the_experiment(opened: store.Store, monkeypatch: py
 
 
 @pytest.fixture
-def fluent(here: Path, opened: store.Store, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def fluent(opened: store.Store) -> Iterator[Any]:
     """MLflow as a person uses it from Python, with this store."""
     import mlflow
 
-    for name in ("MLFLOW_EXPERIMENT_ID", "MLFLOW_RUN_ID", "MLFLOW_TRACKING_URI"):
-        monkeypatch.setenv(name, "")  # what MLflow sets is taken back
-    monkeypatch.setattr(mlflow.tracking.fluent, "_active_experiment_id", None)
-    monkeypatch.setattr(mlflow.tracking._tracking_service.utils, "_tracking_uri", None)
     mlflow.set_tracking_uri(opened.uri)
     yield mlflow
     while mlflow.active_run():

@@ -161,4 +161,4 @@ def test_the_slope_of_a_known_ridge(half_life, expected):
 def test_the_wide_grid_is_the_preset():
     text = (CONF / "preset" / "wide_grid.yaml").read_text()
     preset, wide = yaml.safe_load(text), module("wide_grid")
-    assert preset == {"optimizer": wide.BOX, "samples": wide.POINTS}
+    assert preset == {"optimizer": wide.BOX, "samples": wide.POINTS, "dtype": "float32"}

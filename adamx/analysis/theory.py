@@ -218,7 +218,7 @@ def _power_laws(k: float) -> list[Law]:
         return known(h) & (np.asarray(h["beta1"]) >= POWER_BETA1)
 
     formula = f"1 - {short(12 * (k - 2) / (3 * k - 4))} (1 - beta1)"
-    what = "stable or spiking, not oscillating,"
+    what = "stable or spiking for ever"
     return [stable, Law(what, "beta2", ">", formula, TANG, lambda h: power_spikes(h["beta1"], k), near)]
 
 

@@ -17,7 +17,7 @@ from adamx.engine.results import Results
 from adamx.instruments import Crossings
 from adamx.portable.precision import rounded
 from adamx.problems import LOSSES, Compiled, Landscape, Task
-from adamx.regimes import NEVER, Figures, Marks
+from adamx.regimes import Figures, Marks
 
 
 class OfLandscape(NamedTuple):
@@ -100,10 +100,8 @@ def _columns(layout: Layout, chunk: Chunk) -> tuple[np.ndarray, np.ndarray]:
     for first, values in (*starting, (layout.schedule, chunk.schedule[1].values())):
         for row, value in enumerate(values, first):
             carry[row] = value
-    marks = np.zeros((layout.total_marks, len(chunk)), np.int32)
+    marks = np.repeat(np.array([(*Marks(), *Crossings())], np.int32).T, len(chunk), axis=1)
     carry[layout.over] = np.inf  # so that a run which starts above the limit has not crossed it
-    for name in (*NEVER, "first_crossing_step"):
-        marks[(Marks._fields + Crossings._fields).index(name)] = -1
     return carry, marks
 
 

@@ -22,7 +22,7 @@ from adamx.engine.tensorized import Library, library, on_arrays, tensorized
 from adamx.inputs.errors import InputError
 from adamx.portable import rng
 from adamx.problems._model import Model
-from adamx.regimes import NEVER, Figures, Marks
+from adamx.regimes import Figures, Marks
 from adamx.schedules import SCHEDULES, Schedule
 
 BYTES = 1e9  # that a chunk's arrays may take, roughly
@@ -207,7 +207,7 @@ def _run(problem: Model, chunk: Chunk, frame: Any, to: Library, shapes: list[tup
     clock = rule.Clock(*(field + 0 * h.lr for field in on.initial_clock(h)))
     states = tuple(rule.State(*(field + 0 * leaf for field in on.initial_state(h))) for leaf in x)
     f = Figures(*(field * one for field in tensorized(regimes.begin, to)(frame.losses(shaped(x), data), c)))
-    m = Marks(*(-one if name in NEVER else 0 * one for name in Marks._fields))
+    m = Marks(*(mark * one for mark in Marks()))
     carry = (x, tuple(0 * leaf for leaf in x), states, clock, f, m)
     segment, records = frame.segment(step), chunk.records.tolist()
     loss = np.empty((len(records), runs), chunk.dtype)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
-from adamx.regimes import NEVER, Criteria, Marks, begin, classify, of_batches, tail_start, track
+from adamx.regimes import Criteria, Marks, begin, classify, of_batches, tail_start, track
 from adamx.watch.tape import Spike
 
 TARGET = 1e-2  # of the first loss, where no target is named
 SMOOTHED = 16  # rows and more: a loss is smoothed over 16 steps
-EMPTY = Marks(**{name: -(name in NEVER) for name in Marks._fields})
 
 
 class Live:
@@ -34,7 +33,7 @@ class Live:
             target = self.target - self.minimum if self.target is not None else TARGET * gap
             self.criteria: Criteria = of_batches(target, self.batch, {})
             self.f = begin(gap, self.criteria)
-            self.m = EMPTY
+            self.m = Marks()
         self.gaps.append(gap)
         before = self.m.spikes
         self.f, self.m = track(self.t, gap, 0.0, False, self.f, self.m, self.criteria)
@@ -57,7 +56,7 @@ class Live:
             return None
         steps = len(self.gaps) - 1
         start = next((i for i, gap in enumerate(self.gaps) if np.isfinite(gap)), 0)
-        f, m = begin(self.gaps[start], self.criteria), EMPTY
+        f, m = begin(self.gaps[start], self.criteria), Marks()
         for t, gap in enumerate(self.gaps):  # the tail is known only now
             f, m = track(t, gap, 0.0, t >= tail_start(steps), f, m, self.criteria)
         figures = {name: np.array([float(value)]) for name, value in {**f._asdict(), **m._asdict()}.items()}

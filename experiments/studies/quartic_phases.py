@@ -88,16 +88,9 @@ def check(runs) -> list[Check]:
     agree = (spiking == ((RATIO > 1) & (RATIO < 3))).mean()
     checks.append(between("share spiking iff 1 < (1-β2)/(1-β1) < 3, 1-β1 ≤ 0.03", 0.99, agree, 1, why))
     old = (RATIO > 4 / 3) & (RATIO < 3)
-    why = "the claim, β1 < β2^(3/4), is 1 - β2 < 4/3 (1 - β1): beyond it no run would spike"
-    checks.append(
-        between(
-            "share spiking between the claimed second border and that of Tang et al.",
-            0.99,
-            spiking[:, old].mean(),
-            1,
-            why,
-        )
-    )
+    name = "share spiking between the claimed second border and that of Tang et al."
+    why = "the claim, β1 < β2^(3/4), is 1 - β2 < 4/3 (1 - β1), and 0 here; 10 % from Tang's border one of 36 may differ"
+    checks.append(between(name, 0.95, spiking[:, old].mean(), 1, why))
     last = [(r.loss[r.steps >= STEPS // 2].max(axis=0) / NEAR_SIGN) ** 0.25 for r in (three, grid)]
     why = "near: within a factor of 2"
     checks.append(between("largest late |x| over lr/2 at β1 = 0.99, β2 = 0.93", 0.5, last[0][2], 2, why))

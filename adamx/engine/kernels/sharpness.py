@@ -128,9 +128,9 @@ def largest_of_three_diagonals(diagonal, beside, n):
     residual is beside[n-1] times the last component of the eigenvector, whose components follow from the pivots.
     """
     zero = diagonal[0] * 0
-    low, high, size = diagonal[0], diagonal[0], zero
-    for j in range(n):
-        radius = (beside[j - 1] if j > 0 else zero) + (beside[j] if j < n - 1 else zero)
+    low, high, size, before = diagonal[0], diagonal[0], zero, zero
+    for j in range(n):  # Gershgorin; the last circle is wider than it need be
+        radius, before = before + beside[j], beside[j]
         low, high = max(low, diagonal[j]), max(high, diagonal[j] + radius)
         size = max(size, abs(diagonal[j]) + radius)
     high += 1e-6 * size  # strictly above
