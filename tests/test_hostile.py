@@ -430,7 +430,10 @@ def test_the_pages_of_mlflow_are_for_this_machine_only():
 
 
 def test_that_a_file_is_code_is_said():
-    assert "The file is code that runs, so run only files that you trust." in (ROOT / "README.md").read_text()
+    assert (
+        "The file is code that runs, so run only files that you trust."
+        in (ROOT / "adamx/problems/README.md").read_text()
+    )
 
 
 # --- data sets -------------------------------------------------------------------------------------------------------

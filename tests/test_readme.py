@@ -1,4 +1,4 @@
-"""README's Python runs as it stands there."""
+"""The Python of the READMEs runs as it stands there, and their links lead somewhere."""
 
 import re
 from pathlib import Path
@@ -9,7 +9,40 @@ import pytest
 import adamx
 from adamx.problems import problem
 
-BLOCKS = re.findall(r"```python\n(.*?)```", (Path(__file__).parents[1] / "README.md").read_text(), re.DOTALL)
+ROOT = Path(__file__).parents[1]
+READMES = [
+    "README.md",
+    *map(
+        str,
+        (
+            path.relative_to(ROOT)
+            for top in ("adamx", "conf", "experiments")
+            for path in (ROOT / top).rglob("README.md")
+        ),
+    ),
+]
+BLOCKS = [
+    block for name in READMES for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
+]
+
+
+def test_the_front_page_is_short():
+    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+
+
+@pytest.mark.parametrize("name", READMES)
+def test_links_lead_somewhere(name):
+    text = (ROOT / name).read_text()
+    headings = {
+        re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
+        for line in text.splitlines()
+        if line.startswith("#")
+    }
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if link.startswith("#"):
+            assert link[1:] in headings
+        elif "://" not in link:
+            assert (ROOT / name).parent.joinpath(link).exists(), link
 
 
 def test_from_python(here):
@@ -17,6 +50,12 @@ def test_from_python(here):
     namespace = {}
     exec(example.replace("steps=10_000", "steps=200"), namespace)
     assert namespace["sweep"].results[0].loss.shape == (11, 297)
+
+
+def test_a_rule_on_arrays_of_ones_own():
+    namespace = {}
+    exec(next(block for block in BLOCKS if "adamx.Stepper(" in block), namespace)
+    assert all((array < 1).all() for array in namespace["params"])
 
 
 def test_a_landscape_of_ones_own_in_fifteen_lines(tmp_path):
