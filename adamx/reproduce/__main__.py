@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -45,10 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         from adamx.record import parent  # with mlflow: seconds
 
-        found = reproduce(chosen, parent.open(), console, given.out, given.verbose)
-        if given.record:
-            verdicts.record(found)
-            console.print(f"recorded in {verdicts.FILE}", highlight=False, soft_wrap=True)
+        reproduce(chosen, parent.open(), console, given.out, given.verbose, verdicts.record if given.record else None)
     except KeyboardInterrupt:
         console.print("interrupted: the studies above are recorded")
         raise
@@ -56,10 +53,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def reproduce(
-    chosen: Sequence[Study], store: Any, console: Console, out: Path | None = None, verbose: bool = False
-) -> dict[str, verdicts.Verdict]:
-    """Run studies, record each as it ends, print a line each and which claims hold, and if `verbose` the table of all
-    checks; the verdicts by study."""
+    chosen: Sequence[Study],
+    store: Any,
+    console: Console,
+    out: Path | None = None,
+    verbose: bool = False,
+    keep: Callable[[dict[str, verdicts.Verdict]], None] | None = None,
+) -> None:
+    """Run studies, record and `keep` each as it ends, print a line each and which claims hold, and if `verbose` the
+    table of all checks."""
     if out:
         out.mkdir(parents=True, exist_ok=True)
     done = []
@@ -68,6 +70,8 @@ def reproduce(
         checks, seconds = _one(each, store, out)
         waiting.clear()
         done.append((each, checks, seconds))
+        if keep:
+            keep({each.name: verdicts.of(checks)})
         said = f"{each.claims:>6}  {each.name}: [bold]{verdicts.of(checks)}[/bold]  {each.title} "
         console.print(f"{said}[dim]{seconds:.1f} s[/dim]", highlight=False, soft_wrap=True)
     if verbose:
@@ -78,7 +82,6 @@ def reproduce(
     console.print(
         f"figures and runs are in MLflow: [bold]{store.view}[/bold]{details}", highlight=False, soft_wrap=True
     )
-    return found
 
 
 def _one(each: Study, store: Any, out: Path | None) -> tuple[list[Check], float]:

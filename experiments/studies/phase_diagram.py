@@ -106,9 +106,9 @@ def figure(runs) -> Figure:
     mesh = _draw(axes, runs["map"])
     _ticks(axes, [0.03, 0.05, 0.1, 0.2, 0.4])
     delta, (p, c) = np.array(DELTA), law(runs["ε = 1e-30"])
-    axes.plot(delta, C * delta**P, color="black", lw=1, ls="--", label=f"γ = {C} δ$^{{{P}}}$, published")
-    axes.plot(delta, c * delta**p, color="#D55E00", lw=1, label=f"γ = {c:.1f} δ$^{{{p:.2f}}}$, measured")
-    axes.set(xlabel="δ = 1 - β1", ylabel="γ = 1 - β2", title="ε = 1e-30")
+    axes.plot(delta, C * delta**P, color="black", lw=1, ls="--", label=f"1 - β2 = {C} (1 - β1)$^{{{P}}}$, published")
+    axes.plot(delta, c * delta**p, color="#D55E00", lw=1, label=f"1 - β2 = {c:.1f} (1 - β1)$^{{{p:.2f}}}$, measured")
+    axes.set(xlabel="1 - β1", ylabel="1 - β2", title="ε = 1e-30")
     left.legend(loc="outside lower center", ncols=2)
     grid = right.subplots(2, 4, sharex=True, sharey=True)
     for axes, eps in zip(grid.flat, ALONG, strict=True):
@@ -117,7 +117,7 @@ def figure(runs) -> Figure:
         axes.axvline(cut(eps), color="#D55E00", lw=1)
         axes.plot(delta, C * delta**P, color="black", lw=0.8, ls="--")
         axes.set_title(f"ε = {eps:g}")
-    right.supxlabel("δ = 1 - β1    (orange: δ = 4ε/(lr + 2ε), no spike left of it)", fontsize=10)
+    right.supxlabel("1 - β1    (orange: 4ε/(lr + 2ε); nothing spikes left of it)", fontsize=10)
     right.colorbar(mesh, ax=grid, label="times over the threshold in the second half")
     figure.suptitle("Adam on x²/2, lr = 0.1, 250,000 updates: where it spikes", weight="bold")
     return figure

@@ -47,6 +47,12 @@ def parts(runs):
     return {"all runs": table, "lr 0.001 to 0.9": table[table["lr"].between(1e-3, 0.9)]}
 
 
+def present(table):
+    """How many runs have each regime that there is, in the order of `REGIMES`."""
+    counts = {regime: int((table["regime"] == regime).sum()) for regime in REGIMES}
+    return {regime: count for regime, count in counts.items() if count}
+
+
 def words(found):
     """Hyperparameters and what they explain, the most first."""
     return ", ".join(f"{row.name} {row.main:.0%}" for row in found.itertuples(index=False))
@@ -56,7 +62,7 @@ def check(runs) -> list[Check]:
     table = runs["wide grid"].table
     checks = []
     first, second = (shares(half).set_index("regime")["share"] for half in (table[: POINTS // 2], table[POINTS // 2 :]))
-    for regime in REGIMES:
+    for regime in present(table):
         halves = first[regime], second[regime]
         share = np.mean(halves)
         error = 3 * np.sqrt(2 * share * (1 - share) / (POINTS // 2)) / halves[0]
@@ -82,9 +88,11 @@ def figure(runs) -> Figure:
             axes.set_title(f"{name} explains {explained[name]:.0%}")
         row[0].set_ylabel(f"{where}: share")
         row[0].yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
-    counts = runs["wide grid"].table["regime"].value_counts()
-    handles = [Patch(color=COLORS[regime], label=f"{regime} {counts[regime] / POINTS:.0%}") for regime in REGIMES]
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(REGIMES))
+    handles = [
+        Patch(color=COLORS[regime], label=f"{regime} {count / POINTS:.0%}")
+        for regime, count in present(runs["wide grid"].table).items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
