@@ -279,13 +279,14 @@ def run(line: str, cwd: Path, **environment: str) -> subprocess.CompletedProcess
     )
 
 
-def test_an_experiment_is_recorded_and_resumes_with_its_folder(here, write):
+def test_an_experiment_is_recorded_and_resumes_with_its_folder(type_, interrupted, here, write):
     import mlflow
     import pandas as pd
 
     write(experiment__mine=MINE.replace("1e-3", "${.lr}"))
-    done = run("adamx.sweep --config-dir conf +experiment=mine record.figures=false", here)
-    assert done.returncode == 0, done.stderr
+    assert type_("--config-dir", "conf", "+experiment=mine", "record.figures=false")[0] == 130
+    interrupted(1)
+    assert type_("resume=last")[0] == 0
     client = mlflow.MlflowClient(f"sqlite:///{here}/mlflow.db")
     runs = client.search_runs([client.get_experiment_by_name("adamx").experiment_id])
     (parent,) = (run for run in runs if "mlflow.parentRunId" not in run.data.tags)

@@ -96,26 +96,6 @@ ADAM = {"name": "adam", "lr": "log:1e-3:1:3"}
 SMALL = ("problem=beale", "optimizer=adam,rmsprop", "optimizer.lr=log:1e-3:1:130", "steps=60", "record.figures=false")
 
 
-@pytest.fixture
-def interrupted(monkeypatch):
-    """Ctrl-C after a number of chunks, of 64 runs each."""
-    real, left = engine.stream, [0]
-
-    def stream(*arguments, **options):
-        for chunk in real(*arguments, **options):
-            if not left[0]:
-                raise KeyboardInterrupt
-            left[0] -= 1
-            yield chunk
-
-    def after(chunks):
-        left[0] = chunks
-
-    monkeypatch.setattr(engine, "stream", stream)
-    monkeypatch.setattr("adamx.engine.cpu.backend.chunk_runs", lambda *_: 64)
-    return after
-
-
 def test_resumed_after_ctrl_c_the_record_is_that_of_an_uninterrupted_sweep(type_, interrupted, here, monkeypatch):
     interrupted(10**9)
     assert type_(*SMALL)[0] == 0
