@@ -109,7 +109,7 @@ def of_landscape(target: float, noise: float) -> Criteria:
 def of_batches(target: float, batch: int | None, thresholds: Mapping[str, float]) -> Criteria:
     """The criteria of a loss on data.
 
-    A minibatch loss is smoothed over 16 steps, or over 256 rows where that is more, and only spikes above 1 % of the
+    A minibatch loss is smoothed over 16 steps, or over 256 rows where that is more, and only spikes above 2 % of the
     first loss are visible.
 
     Args:

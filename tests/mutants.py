@@ -138,7 +138,7 @@ def same_defaults(name: str, rule: optimizer.Rule) -> None:
 def tests_of_regimes(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
     """Figures and regimes by their definitions, and the cases that are known."""
     for where in (naive, test_regimes, test_honesty):
-        for name in ("begin", "track", "tail_start", "classify", "Criteria"):
+        for name in ("begin", "track", "tail_start", "classify", "Criteria", "Marks", "of_landscape", "of_batches"):
             if hasattr(where, name):
                 patch.setattr(where, name, getattr(module, name))
     yield test_honesty.test_figures_are_what_their_definitions_say
@@ -148,6 +148,7 @@ def tests_of_regimes(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Ite
     yield test_regimes.test_a_spike_is_counted_once_with_its_height
     yield test_regimes.test_a_pop_is_leaving_after_settling
     yield test_regimes.test_the_tail_is_the_last_quarter
+    yield test_regimes.test_criteria_of_noise_and_of_batches
     yield test_honesty.test_the_thresholds_are_those_of_the_docstring
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import adamx
 from adamx.problems import problem
-from adamx.regimes import REGIMES, Criteria, classify, tail_start
+from adamx.regimes import NO_TARGET, REGIMES, Criteria, classify, of_batches, of_landscape, tail_start
 
 
 def regime(gaps, slopes=None, criteria=Criteria(1e-6)):
@@ -71,6 +71,16 @@ def test_figures_say_what_the_curve_says(curve):
         assert figures["best_step"] == curve.index(min(curve))
         under = [t for t, v in enumerate(curve) if v <= criteria.target]
         assert figures["reached_step"] == (under[0] if under else -1)
+
+
+def test_criteria_of_noise_and_of_batches():
+    assert of_landscape(0.25, 0.0) == of_landscape(0.25, 0.5) == Criteria(0.25)
+    assert of_landscape(0.25, 0.6) == Criteria(0.25, spike_ratio=100.0)
+    assert of_landscape(NO_TARGET, 0.0) == Criteria(NO_TARGET, spike_ratio=100.0, spike_floor=0.01)
+    assert of_batches(0.1, 0, {}) == of_batches(0.1, None, {}) == Criteria(0.1, spike_floor=1e-9)
+    noisy = Criteria(0.1, keep=31 / 32, spike_ratio=4.0, spike_floor=0.02)
+    assert of_batches(0.1, 8, {}) == noisy
+    assert of_batches(0.1, 64, {"blowup": 3.0}) == noisy._replace(keep=15 / 16, blowup=3.0)
 
 
 def test_the_tail_is_the_last_quarter():
