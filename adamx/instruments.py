@@ -131,7 +131,7 @@ def quantile(values, share):
         count += value <= low
     if count >= rank:
         return low
-    for _ in range(200):  # of the numbers above `low` and up to `high`, the rank-th of all is one
+    for _ in range(2200):  # the exponents and digits of float64; of the numbers above `low` and up to `high` one is it
         middle = low + (high - low) / 2
         if not low < middle < high:
             break

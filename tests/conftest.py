@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import itertools
+import logging
 import os
 import re
 import sys
@@ -174,8 +175,12 @@ def database(cluster: sa.Engine) -> Iterator[str]:
 def _forgotten() -> Iterator[None]:
     """What a test tells MLflow holds for the whole process, and for those that it starts: none of it outlives the test.
 
-    Nor does the stream of an earlier test's output in the log handler of absl, which optax imports.
+    Nor do log handlers (Hydra's, and absl's, which optax imports) that write to an earlier test's output.
     """
+    for name in (None, *logging.root.manager.loggerDict):
+        logger = logging.getLogger(name)
+        for handler in [h for h in logger.handlers if getattr(getattr(h, "stream", None), "closed", False)]:
+            logger.removeHandler(handler)
     if absl := sys.modules.get("absl.logging"):
         absl.get_absl_handler().python_handler.stream = sys.__stderr__
     yield

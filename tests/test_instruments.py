@@ -7,7 +7,7 @@ import math
 import naive
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 import adamx
@@ -271,7 +271,8 @@ def test_largest_eigenvalue(numbers):
     )
 
 
-@given(st.lists(st.floats(1e-30, 1e30), min_size=1, max_size=60), st.sampled_from([0.1, 0.5, 0.9]))
+@given(st.lists(st.floats(1e-300, 1e300), min_size=1, max_size=60), st.sampled_from([0.1, 0.5, 0.9]))
+@example([*[1.0] * 8, 375299968947542.0, 1e-30, 1.0000000000000003e-30], 0.1)
 def test_quantile(values, share):
     assert quantile(np.array(values), share) == np.quantile(values, share, method="inverted_cdf")
 
