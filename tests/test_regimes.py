@@ -179,6 +179,21 @@ def test_noise_of_minibatches_is_no_spike(seed):
         assert not (runs.regime == "spiking").any() and not (runs.figures["spikes"] > 0).any()
 
 
+@pytest.mark.parametrize("name", ["rosenbrock", "beale"])
+def test_float32_changes_a_regime_only_at_a_border(name):
+    grid = adamx.grid(lr=np.geomspace(1e-3, 10, 24), eps=np.geomspace(1e-8, 1, 12))
+    double, single = (
+        adamx.simulate("adam", name, grid, 4000, 400, dtype=dtype).regime.reshape(24, 12)
+        for dtype in ("float64", "float32")
+    )
+    border = np.zeros_like(double, bool)  # beside another regime
+    for a, b in (np.s_[1:, :], np.s_[:-1, :]), (np.s_[:, 1:], np.s_[:, :-1]):
+        border[a] |= double[a] != double[b]
+        border[b] |= double[a] != double[b]
+    assert border.mean() < 0.5
+    assert (double == single)[~border].all()
+
+
 def test_a_cycle_of_two_steps_has_one_regime():
     runs = [adamx.simulate("signum", "quadratic", {"lr": 0.1, "momentum": 0.0}, steps) for steps in (500, 501)]
     assert [r.regime[0] for r in runs] == ["oscillating"] * 2
