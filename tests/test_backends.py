@@ -23,6 +23,7 @@ from adamx.engine.pipeline import in_order
 from adamx.engine.results import concatenate
 from adamx.inputs.errors import InputError
 from adamx.problems import problem
+from adamx.sweep.estimate import _seconds
 
 HYPER = {"lr": np.geomspace(1e-4, 0.1, 10)}
 WITHOUT = """
@@ -172,3 +173,23 @@ def test_no_update_is_counted_twice(at_once, halved, monkeypatch):
         seen.append(finished * steps)
     assert finished == runs and max(seen) == runs * steps
     assert len(seen) >= runs // of_chunk * (steps + 1)
+
+
+def test_the_estimate_is_the_time_that_it_takes(expand, monkeypatch):
+    """On a clock that goes on by what is computed, chunk by chunk: no machine is fast or slow here."""
+    clock, steps, runs = [0.0], 100, 400
+    monkeypatch.setattr("adamx.sweep.estimate.perf_counter", lambda: clock[0])
+    monkeypatch.setattr(backend, "chunk_runs", lambda *_: 8)
+
+    def run(p, chunk):
+        for step in range(1, steps + 1):
+            clock[0] += 1e-3 * len(chunk)
+            chunk.tick(len(chunk) * step)
+        return synthetic({"lr": chunk.hyper["lr"], "seed": chunk.seeds}, "sgd", "beale", "float64", steps)
+
+    monkeypatch.setattr(backend, "run", run)
+    (launch,) = expand("problem=beale", "optimizer=sgd", f"optimizer.lr=log:1e-3:1:{runs}", f"steps={steps}")
+    expected = _seconds(launch)
+    clock[0] = 0.0
+    assert sum(map(len, launch.stream())) == runs
+    assert clock[0] == pytest.approx(1e-3 * runs * steps) and expected == pytest.approx(clock[0], rel=0.01)
