@@ -11,28 +11,19 @@ from adamx.problems import problem
 
 ROOT = Path(__file__).parents[1]
 READMES = [
-    "README.md",
-    *map(
-        str,
-        (
-            path.relative_to(ROOT)
-            for top in ("adamx", "conf", "experiments")
-            for path in (ROOT / top).rglob("README.md")
-        ),
-    ),
+    ROOT / "README.md",
+    *(path for top in ("adamx", "conf", "experiments") for path in (ROOT / top).rglob("README.md")),
 ]
-BLOCKS = [
-    block for name in READMES for block in re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), re.DOTALL)
-]
+BLOCKS = [block for path in READMES for block in re.findall(r"```python\n(.*?)```", path.read_text(), re.DOTALL)]
 
 
 def test_the_front_page_is_short():
-    assert len((ROOT / "README.md").read_text().splitlines()) <= 200
+    assert len(READMES[0].read_text().splitlines()) <= 200
 
 
-@pytest.mark.parametrize("name", READMES)
-def test_links_lead_somewhere(name):
-    text = (ROOT / name).read_text()
+@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_lead_somewhere(readme):
+    text = readme.read_text()
     headings = {
         re.sub(r"[^\w -]", "", line.lstrip("# ")).lower().replace(" ", "-")
         for line in text.splitlines()
@@ -42,7 +33,7 @@ def test_links_lead_somewhere(name):
         if link.startswith("#"):
             assert link[1:] in headings
         elif "://" not in link:
-            assert (ROOT / name).parent.joinpath(link).exists(), link
+            assert readme.parent.joinpath(link).exists(), link
 
 
 def test_from_python(here):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         from adamx.record import parent  # with mlflow: seconds
 
-        reproduce(chosen, parent.open(), console, given.out, given.verbose, verdicts.record if given.record else None)
+        reproduce(chosen, parent.open(), console, given.out, given.verbose, given.record)
     except KeyboardInterrupt:
         console.print("interrupted: the studies above are recorded")
         raise
@@ -58,10 +58,10 @@ def reproduce(
     console: Console,
     out: Path | None = None,
     verbose: bool = False,
-    keep: Callable[[dict[str, verdicts.Verdict]], None] | None = None,
+    record: bool = False,
 ) -> None:
-    """Run studies, record and `keep` each as it ends, print a line each and which claims hold, and if `verbose` the
-    table of all checks."""
+    """Run studies, put each into MLflow as it ends (if `record` its verdict too is kept), print a line each and which
+    claims hold, and if `verbose` the table of all checks."""
     if out:
         out.mkdir(parents=True, exist_ok=True)
     done = []
@@ -70,8 +70,8 @@ def reproduce(
         checks, seconds = _one(each, store, out)
         waiting.clear()
         done.append((each, checks, seconds))
-        if keep:
-            keep({each.name: verdicts.of(checks)})
+        if record:
+            verdicts.record({each.name: verdicts.of(checks)})
         said = f"{each.claims:>6}  {each.name}: [bold]{verdicts.of(checks)}[/bold]  {each.title} "
         console.print(f"{said}[dim]{seconds:.1f} s[/dim]", highlight=False, soft_wrap=True)
     if verbose:
@@ -82,6 +82,8 @@ def reproduce(
     console.print(
         f"figures and runs are in MLflow: [bold]{store.view}[/bold]{details}", highlight=False, soft_wrap=True
     )
+    if record:
+        console.print(f"verdicts are in {verdicts.FILE}", highlight=False, soft_wrap=True)
 
 
 def _one(each: Study, store: Any, out: Path | None) -> tuple[list[Check], float]:

@@ -174,7 +174,9 @@ def training(
                     gap = value
                 elif first_worker():
                     if t == 0 and walk_of == 1:
-                        store_figures(carry, run, begin(value if batch > 0 else gap, c))  # a tie is one to the bit
+                        store_figures(
+                            carry, run, begin(value if batch > 0 else gap, c)
+                        )  # the same bits as the first step's
                     curves[2 * walk_of - 2, record, run], curves[2 * walk_of - 1, record, run] = value, right
             slope = dot(g, moved)
             if first_worker():
