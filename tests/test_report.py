@@ -17,6 +17,7 @@ from synthetic import product, synthetic
 
 from adamx.analysis.scales import Scale
 from adamx.analysis.theory import lines
+from adamx.inputs.axes import values
 from adamx.record import parent, readback
 from adamx.regimes import REGIMES
 from adamx.report import __main__ as command
@@ -407,3 +408,13 @@ def test_a_flagship_map_is_drawn(tmp_path, monkeypatch, capsys):
     runpy.run_path(str(MAPS), run_name="__main__")
     width = int.from_bytes((tmp_path / "eps_map.png").read_bytes()[16:20], "big")
     assert width == 1610 and "144 runs of 20,000 steps" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("count", [48, 49, 50, 97])
+def test_evenly_spaced_values_leave_no_band_of_shares_empty(count):
+    results = synthetic(product(lr=values("lr", f"log:1e-4:1:{count}"), eps=[1e-8, 1e-4]))
+    meta, _ = content(results, loss_scale(results, results.loss))
+    (lr, _) = meta["axes"]
+    runs = np.sum(lr["shares"]["runs"], axis=0)
+    assert len(runs) == len(lr["shares"]["edges"]) - 1 == 48 and runs.sum() == 2 * count
+    assert (runs > 0).all()
