@@ -125,7 +125,8 @@ def _shares(scale: Scale, column: np.ndarray, codes: np.ndarray) -> dict[str, An
     if len(scale.values) <= BANDS:
         edges, of = scale.edges(), scale.index(column)
     else:
-        edges = np.linspace(*scale.edges()[[0, -1]], BANDS + 1)  # beyond the values: none lies on an edge
+        cells = scale.edges()
+        edges = np.linspace(cells[0], cells[-1], BANDS + 1)  # beyond the values: none lies on an edge
         of = np.searchsorted(edges[1:-1], scale.place(column), side="right")
     runs = np.bincount(of * len(REGIMES) + codes, minlength=(len(edges) - 1) * len(REGIMES))
     return {"edges": edges.tolist(), "runs": runs.reshape(-1, len(REGIMES)).T.tolist()}

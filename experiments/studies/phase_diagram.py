@@ -109,7 +109,7 @@ def figure(runs) -> Figure:
     axes.plot(delta, C * delta**P, color="black", lw=1, ls="--", label=f"1 - β2 = {C} (1 - β1)$^{{{P}}}$, published")
     axes.plot(delta, c * delta**p, color="#D55E00", lw=1, label=f"1 - β2 = {c:.1f} (1 - β1)$^{{{p:.2f}}}$, measured")
     axes.set(xlabel="1 - β1", ylabel="1 - β2", title="ε = 1e-30")
-    left.legend(loc="outside lower center", ncols=2)
+    left.legend(loc="outside lower center")
     grid = right.subplots(2, 4, sharex=True, sharey=True)
     for axes, eps in zip(grid.flat, ALONG, strict=True):
         _draw(axes, runs[f"ε = {eps:g}, map"])
