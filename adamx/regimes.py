@@ -162,12 +162,11 @@ def begin(gap, c):
 
 
 @portable
-def track(t, gap, slope, in_tail, f, m, c):
-    """The figures after step t; selects only, so that a loop over runs stays vectorised.
+def track(t, gap, f, m, c):
+    """The figures after step t, but for those of the tail; selects only, so that a loop over runs stays vectorised.
 
     Args:
-        t: the step. gap: loss_t - minimum. slope: g_t . (x_t - x_{t-1}). in_tail: t is in the run's last quarter.
-        f, m: Figures and Marks before. c: Criteria.
+        t: the step. gap: loss_t - minimum. f, m: Figures and Marks before. c: Criteria.
     """
     finite = gap - gap == 0.0
     s = c.keep * f.smooth + (1.0 - c.keep) * gap
@@ -183,13 +182,8 @@ def track(t, gap, slope, in_tail, f, m, c):
     spiking = began | ((m.spiking > 0) & (s > CALM * level))
     largest = spiking & (peak * f.base_most > f.peak_most * base)
 
-    above = c.pop_ratio * c.target
-    ceiling = c.blowup * abs(f.start)
-    ceiling = above if above > ceiling else ceiling
     left = LEAVE - m.settled if stayed else m.settled + LEAVE  # whole numbers without a literal, which would be a real
     settled = m.settled * (m.settled > 0) + under if under else left * (left < 0)
-    entry = f.entry if in_tail else s
-    least = s if (s < f.least) | (in_tail < 1) else f.least
     return (
         Figures(
             f.start,
@@ -200,8 +194,8 @@ def track(t, gap, slope, in_tail, f, m, c):
             peak,
             base if largest else f.base_most,
             peak if largest else f.peak_most,
-            entry,
-            least,
+            f.entry,
+            f.least,
         ),
         Marks(
             t if better else m.best_step,
@@ -210,13 +204,47 @@ def track(t, gap, slope, in_tail, f, m, c):
             spiking,
             t if (under & (m.reached_step < 0)) else m.reached_step,
             settled,
-            (m.popped > 0) | ((stayed | (m.settled < 0)) & (s > above)),
+            (m.popped > 0) | ((stayed | (m.settled < 0)) & (s > c.pop_ratio * c.target)),
             m.diverged_step if (finite | (m.diverged_step >= 0)) else t,
-            m.overshoots + (in_tail & (slope > c.overshoot_ratio * abs(gap))),
-            m.lost + (in_tail & (m.reached_step >= 0) & (under < 1)),
-            m.high + (in_tail & (s > ceiling)),
-            (m.rose > 0) | (in_tail & (s > LOST_GROUND * f.least) & (f.least > 0.0)),
+            m.overshoots,
+            m.lost,
+            m.high,
+            m.rose,
         ),
+    )
+
+
+@portable
+def track_tail(t, tail, gap, slope, f, m, c):
+    """The tail's figures after step t, from the figures before it: to be called before `track`, from step `tail` on.
+
+    A call at an earlier step changes nothing of what the tail's steps give.
+
+    Args:
+        t, gap, f, m, c: as for `track`. tail: the step where the tail begins. slope: g_t . (x_t - x_{t-1}).
+    """
+    later = t > tail
+    s = c.keep * f.smooth + (1.0 - c.keep) * gap
+    entry, least = (f.entry, f.least) if later else (f.smooth, f.smooth)
+    above, start = c.pop_ratio * c.target, abs(f.start)
+    ceiling = above if above > c.blowup * start else c.blowup * start
+    lowest = s if s < least else least
+    over, lost, high = slope > c.overshoot_ratio * abs(gap), (m.reached_step >= 0) & ((s <= c.target) < 1), s > ceiling
+    rose = (m.rose * later > 0) | ((s > LOST_GROUND * least) & (least > 0.0))
+    f = Figures(f.start, f.smooth, f.level, f.best, f.base, f.peak, f.base_most, f.peak_most, entry, lowest)
+    return f, Marks(
+        m.best_step,
+        m.spikes,
+        m.first_spike_step,
+        m.spiking,
+        m.reached_step,
+        m.settled,
+        m.popped,
+        m.diverged_step,
+        m.overshoots * later + over,
+        m.lost * later + lost,
+        m.high * later + high,
+        rose,
     )
 
 

@@ -89,7 +89,8 @@ def by_optax(name: str, followed: bool) -> list[Way]:
             x, state, t, move, figures, marks = carry
             value, g = gradient(x)
             if followed:
-                kept = track(t, value, g @ move, t >= tail, figures, marks, criteria)
+                kept = track_tail(t, tail, value, g @ move, figures, marks, criteria)
+                kept = track(t, value, *kept, criteria)
                 figures, marks = jax.tree.map(lambda new, old: new.astype(old.dtype), kept, (figures, marks))
             move, state = optimizer.update(g, state, x)
             return (optax.apply_updates(x, move), state, t + 1, move, figures, marks), value
@@ -104,7 +105,7 @@ def by_optax(name: str, followed: bool) -> list[Way]:
         carry, losses = jax.lax.scan(record, start, None, length=STEPS // EVERY)
         return (carry[0], carry[4:], losses) if followed else (carry[0], losses)
 
-    begin, track = traced(regimes.begin, jnp), traced(regimes.track, jnp)
+    begin, track, track_tail = (traced(f, jnp) for f in (regimes.begin, regimes.track, regimes.track_tail))
     criteria, tail = regimes.Criteria(1e-6), regimes.tail_start(STEPS)
     columns = [jnp.geomspace(1e-4, 1e-2, RUNS), *(jnp.full(RUNS, VALUES[k]) for k in swept)]
     go: Callable[..., Any] = jax.jit(jax.vmap(run))

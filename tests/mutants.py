@@ -46,6 +46,7 @@ SWAPPED = {
     ast.BitOr: ast.BitAnd, ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.FloorDiv: ast.Mult,
 }  # fmt: skip
 NAMES = {"beta1": "beta2", "beta2": "beta1", "max": "min", "min": "max", "beta1_t": "beta2_t", "beta2_t": "beta1_t"}
+JUDGING = ("begin", "track", "track_tail", "tail_start", "classify")
 DROPPED = ("sqrt", "abs")  # f(x) becomes x
 LEAST = 0.95  # of all faults; among those that survive many change nothing, such as the size of a block
 
@@ -138,7 +139,7 @@ def same_defaults(name: str, rule: optimizer.Rule) -> None:
 def tests_of_regimes(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
     """Figures and regimes by their definitions, and the cases that are known."""
     for where in (naive, test_regimes, test_honesty):
-        for name in ("begin", "track", "tail_start", "classify", "Criteria", "Marks", "of_landscape", "of_batches"):
+        for name in [*JUDGING, "Criteria", "Marks", "of_landscape", "of_batches"]:
             if hasattr(where, name):
                 patch.setattr(where, name, getattr(module, name))
     yield test_honesty.test_figures_are_what_their_definitions_say

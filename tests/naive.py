@@ -11,7 +11,7 @@ import numpy as np
 
 from adamx.optimizers import rule
 from adamx.portable import rng
-from adamx.regimes import Marks, begin, tail_start, track
+from adamx.regimes import Marks, begin, tail_start, track, track_tail
 from adamx.schedules import SCHEDULES
 
 
@@ -20,7 +20,8 @@ def figures_of(gaps, slopes, criteria, start=None):
     steps = len(gaps) - 1
     f, m = begin(gaps[0] if start is None else start, criteria), Marks()
     for t, (gap, slope) in enumerate(zip(gaps, slopes, strict=True)):
-        f, m = track(t, gap, slope, t >= tail_start(steps), f, m, criteria)
+        f, m = track_tail(t, tail_start(steps), gap, slope, f, m, criteria)
+        f, m = track(t, gap, f, m, criteria)
     return {k: float(v) for k, v in {**f._asdict(), **m._asdict()}.items()}
 
 

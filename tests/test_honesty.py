@@ -70,8 +70,8 @@ def test_a_swapped_column_is_seen_in_the_record(opened, sweep, monkeypatch):
 
 
 def test_a_dropped_spike_is_seen(monkeypatch):
-    def dropped(t, gap, slope, in_tail, f, m, c):
-        f, m = track(t, gap, slope, in_tail, f, m, c)
+    def dropped(t, gap, f, m, c):
+        f, m = track(t, gap, f, m, c)
         return f, m._replace(spikes=0)
 
     test_regimes.test_a_spike_is_counted_once_with_its_height()

@@ -168,7 +168,8 @@ def _run(problem: Model, chunk: Chunk, frame: Any, to: Library, shapes: list[tup
     h = rule.Hyper(**{key: column(values) for key, values in chunk.hyper.items()})
     scheduled = Schedule(**{key: column(values) for key, values in chunk.schedule[1].items()})
     factor = chunk.scheduled and tensorized(SCHEDULES[chunk.scheduled], to)
-    track, c = tensorized(regimes.track, to), problem.criteria
+    track, track_tail = tensorized(regimes.track, to), tensorized(regimes.track_tail, to)
+    c = problem.criteria
     gradients, tail = frame.gradients(shared), regimes.tail_start(chunk.steps)
     index = put(of_run)
 
@@ -189,7 +190,8 @@ def _run(problem: Model, chunk: Chunk, frame: Any, to: Library, shapes: list[tup
         value, g = gradients(shaped(x), tuple(array[rows] for array in data))
         g = tuple(part.reshape(runs, -1) for part in g)
         slope = sum((a * b).sum(1) for a, b in zip(g, moved, strict=True))
-        f, m = track(t, value, slope, t >= tail, f, m, c)
+        f, m = track_tail(t, tail, value, slope, f, m, c)
+        f, m = track(t, value, f, m, c)
         m = Marks(*(field * one for field in m))
         return (x, moved, states, clock, f, m), g
 

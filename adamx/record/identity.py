@@ -17,7 +17,7 @@ import numpy as np
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.portable.content import digest
-from adamx.regimes import Criteria, begin, classify, track
+from adamx.regimes import Criteria, begin, classify, track, track_tail
 from adamx.schedules import SCHEDULES
 
 
@@ -41,7 +41,7 @@ def of_results(r: Results) -> list[str]:
 
 def code_of(schedule: str) -> str:
     """The content of what a run shares with others: the schedule of lr, and how its figures and regime are found."""
-    return digest(schedule, SCHEDULES[schedule], begin, track, classify)
+    return digest(schedule, SCHEDULES[schedule], begin, track, track_tail, classify)
 
 
 def _marks(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from adamx.regimes import Criteria, Marks, begin, classify, of_batches, tail_start, track
+from adamx.regimes import Criteria, Marks, begin, classify, of_batches, tail_start, track, track_tail
 from adamx.watch.tape import Spike
 
 TARGET = 1e-2  # of the first loss, where no target is named
@@ -36,7 +36,7 @@ class Live:
             self.m = Marks()
         self.gaps.append(gap)
         before = self.m.spikes
-        self.f, self.m = track(self.t, gap, 0.0, False, self.f, self.m, self.criteria)
+        self.f, self.m = track(self.t, gap, self.f, self.m, self.criteria)
         began = self.m.spikes > before
         if began:
             self.spikes.append(Spike(step, float(self.f.base), float(self.f.peak)))
@@ -58,6 +58,7 @@ class Live:
         start = next((i for i, gap in enumerate(self.gaps) if np.isfinite(gap)), 0)
         f, m = begin(self.gaps[start], self.criteria), Marks()
         for t, gap in enumerate(self.gaps):  # the tail is known only now
-            f, m = track(t, gap, 0.0, t >= tail_start(steps), f, m, self.criteria)
+            f, m = track_tail(t, tail_start(steps), gap, 0.0, f, m, self.criteria)
+            f, m = track(t, gap, f, m, self.criteria)
         figures = {name: np.array([float(value)]) for name, value in {**f._asdict(), **m._asdict()}.items()}
         return str(classify(figures, self.criteria, max(steps, 1))[0])

@@ -27,7 +27,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
     """The layout of a run's column and the compiled kernel; constants of the landscape are run-time values."""
     real: Any = np.dtype(kind.dtype).type
     layout, dim = kind.layout, kind.dim
-    pace, advance, begin, watch, cross, show, load_criteria = lane(kind, layout)
+    pace, advance, begin, watch, watch_tail, cross, show, load_criteria = lane(kind, layout)
     scheduled, crossing, measured = kind.schedule is not None, "crossings" in kind.shown, bool(kind.curves)
     TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
     lanes = np.uint64(LANES)
@@ -72,9 +72,11 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
                 if t == 0:
                     for at in range(lanes):
                         begin(a, at, c)
-                in_tail = t >= tail
+                if t >= tail:
+                    for at in range(lanes):
+                        watch_tail(a, k, at, t, tail, c)
                 for at in range(lanes):
-                    watch(a, k, at, t, in_tail, c)
+                    watch(a, k, at, t, c)
                 if crossing and t < steps:
                     for at in range(lanes):
                         cross(a, k, at, before, matrix, params, sigma, seed[at], t, steps)

@@ -28,7 +28,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
     """The layout of a run's column and the kernel, not yet compiled; its arguments are those of the CPU's."""
     real: Any = np.dtype(kind.dtype).type
     layout, dim = kind.layout, kind.dim
-    pace, advance, begin, watch, cross, show, load_criteria = lane(kind, layout)
+    pace, advance, begin, watch, watch_tail, cross, show, load_criteria = lane(kind, layout)
     scheduled, crossing, measured = kind.schedule is not None, "crossings" in kind.shown, bool(kind.curves)
     TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
     take, give = _copy(TOTAL, "a[row, 0]", "b[row, run]"), _copy(TOTAL, "b[row, run]", "a[row, 0]")
@@ -61,7 +61,9 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
                 advance(a, 0, params, low, sigma, seed, t)
                 if t == 0:
                     begin(a, 0, c)
-                watch(a, k, 0, t, t >= tail, c)
+                if t >= tail:
+                    watch_tail(a, k, 0, t, tail, c)
+                watch(a, k, 0, t, c)
                 if crossing and t < steps:
                     cross(a, k, 0, before, matrix, params, sigma, seed, t, steps)
                 if t == due:

@@ -35,7 +35,8 @@ class Lane(NamedTuple):
     pace: Any  # (a, at, t, steps): the schedule's factor of lr
     advance: Any  # (a, at, params, low, noise, seed, t): loss and gradient, then the update
     begin: Any  # (a, at, c): the figures at step 0
-    watch: Any  # (a, marks, at, t, in_tail, c): the running figures
+    watch: Any  # (a, marks, at, t, c): the running figures
+    watch_tail: Any  # (a, marks, at, t, tail, c), before `watch`: those of the tail
     cross: Any  # (a, marks, at, before, matrix, params, noise, seed, t, steps): crossings of the sharpness's limit
     show: Any  # (a, at, before, look, matrix, params, noise, seed, minimizers, t, out, record, run): the instruments
     load_criteria: Any
@@ -177,7 +178,7 @@ def lane(kind: Kind, layout: Layout) -> Lane:
     evaluate = _evaluate(kind.function, kind.objective, kind.Params, dim, kind.separable, kind.online, dtype)
     moves = _moves(rule, layout, dtype, kind.storage, kind.bounds)
     per_step = specialise(rule.per_step, dtype)
-    first, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
+    first, track, track_tail = (specialise(f, dtype) for f in (regimes.begin, regimes.track, regimes.track_tail))
     load_clock, store_clock = layout.load_clock, layout.store_clock
     load_figures, store_figures = layout.load_figures, layout.store_figures
     load_marks, store_marks = layout.load_marks, layout.store_marks
@@ -234,8 +235,15 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         store_figures(a, at, first(a[GAP, at], c))
 
     @inlined
-    def watch(a, marks, at, t, in_tail, c):
-        f, m = track(t, a[GAP, at], a[SLOPE, at], in_tail, load_figures(a, at), load_marks(marks, at), c)
+    def watch(a, marks, at, t, c):
+        f, m = track(t, a[GAP, at], load_figures(a, at), load_marks(marks, at), c)
+        store_figures(a, at, f)
+        store_marks(marks, at, m)
+
+    @inlined
+    def watch_tail(a, marks, at, t, tail, c):
+        f, m = load_figures(a, at), load_marks(marks, at)
+        f, m = track_tail(t, tail, a[GAP, at], a[SLOPE, at], f, m, c)
         store_figures(a, at, f)
         store_marks(marks, at, m)
 
@@ -270,4 +278,4 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         if sharp:
             out[SHARP, record, run] = sharpness(before, at, rates, params, real(t + 1), matrix) / h.lr
 
-    return Lane(pace, advance, begin, watch, cross, show, rows(Criteria, 0)[0])
+    return Lane(pace, advance, begin, watch, watch_tail, cross, show, rows(Criteria, 0)[0])

@@ -126,7 +126,7 @@ def training(
     start, walk, *_ = network(dtype, team)
     share, first_worker, sync, dot = team.share, team.first, team.sync, team.dot
     per_step = specialise(rule.per_step, dtype)
-    begin, track = specialise(regimes.begin, dtype), specialise(regimes.track, dtype)
+    begin, track, track_tail = (specialise(f, dtype) for f in (regimes.begin, regimes.track, regimes.track_tail))
     move_all = _moves(rule, dtype, storage, team)
     first_kept = keeper(storage.params, "nearest", precision.PARAMS)
     load_clock, store_clock, load_hyper = layout.load_clock, layout.store_clock, layout.load_hyper
@@ -174,13 +174,17 @@ def training(
                     gap = value
                 elif first_worker():
                     if t == 0 and walk_of == 1:
-                        store_figures(
-                            carry, run, begin(value if batch > 0 else gap, c)
-                        )  # the same bits as the first step's
+                        whole = value if batch > 0 else gap  # the same bits as the first step's
+                        store_figures(carry, run, begin(whole, c))
                     curves[2 * walk_of - 2, record, run], curves[2 * walk_of - 1, record, run] = value, right
             slope = dot(g, moved)
             if first_worker():
-                f, m = track(t, gap, slope, t >= tail, load_figures(carry, run), load_marks(marks, run), c)
+                if t >= tail:
+                    f, m = load_figures(carry, run), load_marks(marks, run)
+                    f, m = track_tail(t, tail, gap, slope, f, m, c)
+                    store_figures(carry, run, f)
+                    store_marks(marks, run, m)
+                f, m = track(t, gap, load_figures(carry, run), load_marks(marks, run), c)
                 store_figures(carry, run, f)
                 store_marks(marks, run, m)
             if t < steps or measured:
