@@ -33,13 +33,12 @@ import test_instruments
 import test_optimizers
 import test_record
 import test_regimes
-import yaml
 from synthetic import product, synthetic
 
 from adamx import optimizers as optimizer
 from adamx import portable
+from adamx.optimizers import __main__ as catalogue
 from adamx.optimizers import optimizers
-from adamx.sweep import command
 
 SWAPPED = {
     ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Div, ast.Div: ast.Mult, ast.Pow: ast.Mult, ast.BitAnd: ast.BitOr,
@@ -112,7 +111,7 @@ def load(mutant: Mutant) -> types.ModuleType:
 
 
 def tests_of_a_rule(name: str, patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
-    """The oracles of a rule, its defaults in conf/, its contract, and what its preconditioner says."""
+    """The oracles of a rule, its defaults, its contract, and what its preconditioner says."""
     mutated, real = optimizer._rule.__wrapped__(name, module), optimizer.rule
     for where in (test_optimizers, test_instruments):
         patch.setattr(where, "rule", lambda asked: mutated if asked == name else real(asked))
@@ -131,9 +130,10 @@ def tests_of_a_rule(name: str, patch: pytest.MonkeyPatch, module: types.ModuleTy
 
 
 def same_defaults(name: str, rule: optimizer.Rule) -> None:
-    """The defaults of a rule are those of conf/optimizer."""
-    written = yaml.safe_load((command.CONF / "optimizer" / f"{name}.yaml").read_text())
-    assert {k: float(v) for k, v in written.items() if k != "name"} == {k: float(v) for k, v in rule.defaults.items()}
+    """The defaults of a rule are those of the table in `adamx/optimizers/README.md`."""
+    table = (Path(optimizer.__file__).parent / "README.md").read_text()
+    fields = " ".join(f"{field}={catalogue.value(default)}" for field, default in rule.defaults.items())
+    assert f"| `{name}` | `{fields}` |" in table
 
 
 def tests_of_regimes(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:

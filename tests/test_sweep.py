@@ -15,11 +15,12 @@ from synthetic import synthetic
 from adamx.engine import simulate as engine
 from adamx.engine.launch import swept
 from adamx.optimizers import optimizers, rule
-from adamx.problems import problem
+from adamx.problems import problem, settings
 from adamx.schedules import Schedule
 from adamx.sweep import command as sweep
 from adamx.sweep import compose
 from adamx.sweep import run as running
+from adamx.sweep.sources import plain
 
 MINE = """
 from typing import NamedTuple
@@ -233,10 +234,23 @@ def test_single_mode_of_hydra(expand):
 
 
 @pytest.mark.parametrize("name", optimizers())
-def test_optimizer_files_have_the_defaults_of_the_rules(name):
-    text = (sweep.CONF / "optimizer" / f"{name}.yaml").read_text()
-    config = yaml.safe_load(re.sub(r"(\d)e-", r"\1.0e-", text))  # YAML 1.1 reads 1e-08 as text, OmegaConf does not
-    assert config == {"name": name, **rule(name).defaults}
+def test_an_optimizers_settings_are_those_of_its_file(name, expand):
+    (launch,) = expand(f"optimizer={name}", "problem=beale")
+    assert {k: v for k, v in launch.hyper.items() if k in rule(name).defaults} == rule(name).defaults
+
+
+def test_a_problems_yaml_has_the_defaults_of_its_file():
+    for path in (sweep.CONF / "problem").glob("*.yaml"):
+        assert yaml.safe_load(path.read_text()) == {"name": path.stem, **plain(settings(path.stem))}
+
+
+def test_a_folder_of_ones_own_does_not_take_a_shipped_name(expand, tmp_path):
+    (tmp_path / "conf/optimizer").mkdir(parents=True)
+    (tmp_path / "conf/optimizer/adam.yaml").write_text("name: adam\nlr: 5\n")
+    (tmp_path / "conf/optimizer/mine.yaml").write_text("defaults: [adam, _self_]\nlr: 5\n")
+    launches = expand("--config-dir", "conf", "optimizer=adam,mine", "problem=beale")
+    assert [launch.hyper["lr"][0] for launch in launches] == [0.001, 5]
+    assert launches[1].hyper["beta2"][0] == 0.999
 
 
 MISTAKES = {

@@ -11,7 +11,7 @@ import pytest
 import adamx
 from adamx.analysis import theory
 from adamx.analysis.scales import Scale
-from adamx.optimizers import optimizers
+from adamx.optimizers import optimizers, rule
 from adamx.problems import problem
 
 QUADRATIC = {"curvature": 1.0, "noise": 1e-12}
@@ -205,7 +205,21 @@ def test_large_eps_has_no_law_of_spikes():
 
 def test_optimizers_with_a_bound_and_no_others_have_a_prediction():
     said = {o for o in optimizers() if theory.prediction(o, "quadratic", {"curvature": (1.0, 100.0)}, {"lr": 1e-3})}
-    assert said == set(theory.BOUNDS)
+    assert said == {o for o in optimizers() if rule(o).stable} >= {"adam", "rmsprop", "sgd"}
+
+
+@pytest.mark.parametrize("name", [o for o in optimizers() if rule(o).stable])
+def test_a_bound_is_where_alternating_steps_begin_to_grow(name):
+    """Once v is 0, the rate times the momentum's size times the curvature is 2 there."""
+    r = rule(name)
+    h = {**r.defaults, "lr": 0.3, "weight_decay": 0.0} if "weight_decay" in r.defaults else {**r.defaults, "lr": 0.3}
+    h[r.stable.name] = r.stable.bound(h, 7.0)
+    h = r.Hyper(**h)
+    clock, now = r.per_step(1e9, r.initial_clock(h), h)
+    _, rate = r.preconditioner(
+        0.0, 0.0, r.initial_state(h), clock._replace(**dict.fromkeys(clock._fields, 0.0)), h, now
+    )
+    assert rate * r.alternating(clock, h, now) * 7.0 == pytest.approx(2)
     assert theory.prediction("momentum", "quadratic", QUADRATIC, {"ema": True}) is None
 
 

@@ -21,11 +21,8 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx.analysis.scales import Scale, short
-from adamx.optimizers import rule
+from adamx.optimizers import Stable, rule
 
-COHEN = "Cohen et al. 2022, arXiv 2207.14484, as v -> 0"
-POLYAK = "Polyak 1964, USSR Comp. Math. 4(5); at the rate lr / eps where there is an eps"
-NESTEROV = "Nesterov 1983, Dokl. 269"
 TANG = "Tang, Chen & Liu 2026, arXiv 2609.18314"
 BAI = "Bai et al. 2026, arXiv 2603.09581"
 
@@ -53,10 +50,9 @@ def eps_threshold(lr: Any, beta1: Any, curvature: Any, weight_decay: Any = 0.0) 
     """eps*: the minimum is stable iff eps (outside the root) is larger; RMSprop: beta1 = 0.
 
     eps* = lr curvature (1 - beta1) / (2 (1 + beta1)); with AdamW's decay, 2 - lr weight_decay stands for the 2.
-    Source: derived: z = -1 in z^2 - (d + beta1 - (1 - beta1) lr curvature / eps) z + d beta1, the polynomial of
-    AdamW at v = 0, d = 1 - lr weight_decay. Without decay it is `sharpness_limit` at v = 0.
+    Source: `adamx.optimizers.adamw`. Without decay it is `sharpness_limit` at v = 0.
     """
-    return lr * curvature * (1 - beta1) / ((2 - lr * weight_decay) * (1 + beta1))
+    return _bound("adamw", curvature, lr=lr, beta1=beta1, weight_decay=weight_decay)
 
 
 def rmsprop_residual(lr: Any, eps: Any, curvature: Any) -> Any:
@@ -80,7 +76,14 @@ def lr_limit(curvature: Any, momentum: Any = 0.0, nesterov: bool = False) -> Any
 
     Source: derived: z = -1 in the characteristic polynomial. Polyak 1964, Nesterov 1983.
     """
-    return 2 * (1 + momentum) / ((1 + 2 * momentum if nesterov else 1) * curvature)
+    return _bound("nesterov" if nesterov else "momentum", curvature, momentum=momentum)
+
+
+def _bound(optimizer: str, curvature: Any, **hyper: Any) -> Any:
+    """What a rule says of the stability of a minimum."""
+    stable = rule(optimizer).stable
+    assert stable is not None
+    return stable.bound(hyper, curvature)
 
 
 def spike_boundary(beta1: Any) -> Any:
@@ -155,44 +158,19 @@ def laws(optimizer: str, problem: str, settings: Named, sharpness: float | None 
     if (optimizer, problem) == ("adam", "power") and np.ndim(settings["k"]) == 0 and settings["k"] > 2 and noise == 0:
         return _power_laws(float(settings["k"]))
     L = curvature(problem, settings) if sharpness is None else sharpness
-    if L is None or L <= 0 or optimizer not in BOUNDS:
+    of = rule(optimizer).stable
+    if L is None or L <= 0 or of is None:
         return []
-    stable = _stable_law(optimizer, L, noise)
+    stable = _stable_law(of, L, noise)
     return [stable, _spike_law(stable, L, noise)] if (optimizer, problem) == ("adam", "quadratic") else [stable]
 
 
-# What sets the bound on eps (with a beta2) or on lr (without) at a minimum of curvature L: formula, source, function.
-BOUNDS: dict[str, tuple[str, str, Callable[[Named, float], Any]]] = {
-    "adam": (
-        "lr curvature (1 - beta1) / (2 (1 + beta1))",
-        COHEN,
-        lambda h, L: eps_threshold(h["lr"], h["beta1"], L),
-    ),
-    "adamw": (
-        "lr curvature (1 - beta1) / ((2 - lr weight_decay) (1 + beta1))",
-        COHEN,
-        lambda h, L: eps_threshold(h["lr"], h["beta1"], L, h["weight_decay"]),
-    ),
-    "rmsprop": ("lr curvature / (2 (1 + momentum))", POLYAK, lambda h, L: h["lr"] / lr_limit(L, h["momentum"])),
-    "sgd": ("2 / curvature", POLYAK, lambda h, L: lr_limit(L)),
-    "momentum": ("2 (1 + momentum) / curvature", POLYAK, lambda h, L: lr_limit(L, h["momentum"])),
-    "nesterov": (
-        "2 (1 + momentum) / ((1 + 2 momentum) curvature)",
-        NESTEROV,
-        lambda h, L: lr_limit(L, h["momentum"], nesterov=True),
-    ),
-}
-
-
-def _stable_law(optimizer: str, L: float, noise: float) -> Law:
-    formula, source, bound = BOUNDS[optimizer]
-    adaptive = "beta2" in rule(optimizer).defaults
-
+def _stable_law(of: Stable, L: float, noise: float) -> Law:
     def known(h: Named) -> Any:
-        quiet = noise <= QUIET * bound(h, L) if adaptive else True
+        quiet = noise <= QUIET * of.bound(h, L) if of.name == "eps" else True
         return quiet & (np.asarray(h.get("eps_root", 0)) == 0) & (np.asarray(h.get("ema", 0)) == 0)
 
-    return Law("stable", *(("eps", ">") if adaptive else ("lr", "<")), formula, source, lambda h: bound(h, L), known)
+    return Law("stable", of.name, of.sign, of.formula, of.source, lambda h: of.bound(h, L), known)
 
 
 def _spike_law(stable: Law, L: float, noise: float) -> Law:

@@ -1,4 +1,4 @@
-"""The contract of an update rule, and the ranges of hyperparameters.
+"""The contract of an update rule.
 
 A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one coordinate:
 
@@ -11,7 +11,8 @@ A rule is one file in `adamx/optimizers/`, plain Python on the scalars of one co
 
 The two initial functions are called once, outside the kernel, and h may hold whole columns: arithmetic and NumPy.
 EPS says in words where epsilon stands; MATCHES names the optimizers of other libraries that the rule equals (tested).
-Both feed the catalogue, `python -m adamx.optimizers`.
+Both feed the catalogue, `python -m adamx.optimizers`. RANGES has the least and the largest value of the hyperparameters
+for which that is something else than usual (`ranges.usual`); STABLE is what theory says of a minimum (`Stable`).
 
 A rule that looks across coordinates (a trust ratio, clipping by RMS) has a second function before its update:
 
@@ -36,19 +37,17 @@ Nothing else knows the names of rules; a new file is picked up by the sweep and 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from adamx.inputs.errors import InputError, told, unknown
+from adamx.inputs.errors import InputError, told
 from adamx.inputs.files import Source, load, names, source
+from adamx.optimizers._ranges import Range, usual, within
+from adamx.optimizers._ranges import check as check
 from adamx.portable import portable
 from adamx.portable.content import identity
-from adamx.schedules import Schedule
 
 PACKAGE = "adamx.optimizers"
 
@@ -61,6 +60,23 @@ class Nothing(NamedTuple):
 def no_time(t, clock, h):
     """The `per_step` of a rule that does not depend on time."""
     return clock, clock
+
+
+class Stable(NamedTuple):
+    """When a minimum is stable under a rule whose v has forgotten all gradients: iff `name` `sign` bound(h, curvature).
+
+    Attributes:
+        name, sign: the hyperparameter that is bounded, and on which side, ">" or "<".
+        formula, source: the bound, to be read, and who derived it.
+        bound: the same as a function of all hyperparameters by name, numbers or arrays, and of the largest curvature
+            at the minimum.
+    """
+
+    name: str
+    sign: str
+    formula: str
+    source: str
+    bound: Callable[[Mapping[str, Any], Any], Any]
 
 
 @dataclass(frozen=True)
@@ -85,6 +101,8 @@ class Rule:
     doc: str
     source: Source | None
     digest: str
+    ranges: Mapping[str, Range] = field(compare=False)
+    stable: Stable | None = field(compare=False)
 
     @property
     def defaults(self) -> dict[str, float | bool]:
@@ -118,6 +136,8 @@ def _rule(name: str, module: Any) -> Rule:
     State, Clock = getattr(module, "State", Nothing), getattr(module, "Clock", Nothing)
     parts = ("initial_state", "initial_clock", "per_step", "update", "pool", "Hyper", "State", "Clock", "Pool")
     shown = ("preconditioner", "alternating")
+    defaults = module.Hyper._field_defaults
+    own = {name: within(name, *limits) for name, limits in getattr(module, "RANGES", {}).items()}
     rule = Rule(
         name=name,
         Hyper=module.Hyper,
@@ -134,6 +154,8 @@ def _rule(name: str, module: Any) -> Rule:
         doc=module.__doc__ or "",
         source=source(module),
         digest=identity(*(getattr(module, part, None) for part in (*parts, *shown))),
+        ranges={name: own[name] if name in own else usual(name, value) for name, value in defaults.items()},
+        stable=getattr(module, "STABLE", None),
     )
     _try(rule)
     return rule
@@ -157,51 +179,3 @@ def _try(rule: Rule) -> None:
     x, state = rule.update(1.0, 0.5, state, h, now, *mean)
     float(x)
     rule.State(*map(float, state))
-
-
-def allowed_range(name: str, default: object) -> tuple[float, float, str]:
-    """Least value, bound and words for the range of a hyperparameter: [least, bound)."""
-    if isinstance(default, bool):
-        return 0.0, math.inf, "true or false"
-    if name == "lr":
-        return math.nextafter(0.0, 1.0), math.inf, "lr > 0"
-    if name.rstrip("123") == "beta" or name == "momentum":
-        return 0.0, 1.0, f"0 <= {name} < 1"
-    if name in ("nu1", "nu2", "eta_minus", "p"):
-        return 0.0, math.nextafter(1.0, 2.0), f"0 <= {name} <= 1"
-    if name == "eta_plus":
-        return 1.0, math.inf, f"{name} >= 1"
-    return 0.0, math.inf, f"{name} >= 0"
-
-
-def check(rule: Rule, hyper: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Columns of float64 for every hyperparameter of a rule and of its schedule, all of one length.
-
-    Args:
-        hyper: scalars or 1-d arrays of equal length, by name; what is missing has its default.
-    Raises:
-        InputError: an unknown name, a value out of range or not a number, unequal lengths.
-    """
-    defaults = {**rule.defaults, **Schedule._field_defaults}
-    for name in hyper:
-        if name not in defaults:
-            raise unknown(f"hyperparameter of {rule.name}", name, defaults)
-    columns = {}
-    for name, default in defaults.items():
-        typed = hyper.get(name, default)
-        try:
-            values = np.atleast_1d(np.asarray(typed, dtype=np.float64))
-        except (TypeError, ValueError, OverflowError):
-            raise InputError(f"{rule.name}.{name} is {typed!r}: not a number") from None
-        least, bound, words = allowed_range(name, default)
-        good = np.isin(values, (0.0, 1.0)) if isinstance(default, bool) else (values >= least) & (values < bound)
-        if values.ndim != 1 or not values.size:
-            raise InputError(f"{rule.name}.{name} has shape {values.shape}: a scalar or a 1-d array is needed")
-        if not good.all():
-            raise InputError(f"{rule.name}.{name} is {values[~good][0]:g}: {words} is needed")
-        columns[name] = values
-    lengths = {name: len(values) for name, values in columns.items() if len(values) > 1}
-    if len(set(lengths.values())) > 1:
-        raise InputError(f"hyperparameter arrays have different lengths: {lengths}; adamx.grid makes the product")
-    runs = max(lengths.values(), default=1)
-    return {name: np.ascontiguousarray(np.broadcast_to(values, runs)) for name, values in columns.items()}

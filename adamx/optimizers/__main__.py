@@ -17,7 +17,7 @@ from rich.table import Table
 
 from adamx.inputs.commands import command
 from adamx.inputs.files import load
-from adamx.optimizers import PACKAGE, Rule, allowed_range, optimizers, rule
+from adamx.optimizers import PACKAGE, Rule, optimizers, rule
 
 HEADER = ("optimizer", "fields and defaults", "eps", "source", "matches")
 
@@ -58,7 +58,7 @@ def table(rows: Sequence[tuple[str, ...]]) -> Table:
 def details(r: Rule, eps: str, matches: str) -> str:
     """All there is to say about one rule: its docstring, its fields with their ranges, its relatives."""
     width = max(map(len, r.defaults))
-    fields = [f"  {f:{width}}  {value(d):8} {allowed_range(f, d)[2]}" for f, d in r.defaults.items()]
+    fields = [f"  {f:{width}}  {value(d):8} {r.ranges[f].words}" for f, d in r.defaults.items()]
     text = [r.doc.strip(), "\n".join(fields), f"eps: {eps}" * bool(eps), f"matches: {matches}" * bool(matches)]
     return f"{r.name}\n\n" + "\n\n".join(filter(None, text)) + "\n"
 

@@ -11,10 +11,19 @@ of the paper): with c = 1 - beta2^t,  sqrt(v_hat + eps_root) + eps = (sqrt(v + c
 import math
 from typing import NamedTuple
 
+from adamx.optimizers import Stable
 from adamx.portable import portable
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.Adam", "optax.adam")
+COHEN = "Cohen et al. 2022, arXiv 2207.14484, as v -> 0"
+STABLE = Stable(
+    "eps",
+    ">",
+    "lr curvature (1 - beta1) / (2 (1 + beta1))",
+    COHEN,
+    lambda h, curvature: h["lr"] * curvature * (1 - h["beta1"]) / (2 * (1 + h["beta1"])),
+)
 
 
 class Hyper(NamedTuple):

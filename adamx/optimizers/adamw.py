@@ -3,11 +3,15 @@
 x_t = (1 - lr weight_decay) x_{t-1} - lr m_hat / (sqrt(v_hat + eps_root) + eps)
 
 with Adam's m_hat and v_hat. The decay is multiplied by lr, as in PyTorch and optax.
+
+STABLE is derived: z = -1 in z^2 - (d + beta1 - (1 - beta1) lr curvature / eps) z + d beta1, the polynomial of the steps
+at v = 0, with d = 1 - lr weight_decay.
 """
 
 from typing import NamedTuple
 
-from adamx.optimizers.adam import Clock, State, alternating, per_step, preconditioner
+from adamx.optimizers import Stable
+from adamx.optimizers.adam import COHEN, Clock, State, alternating, per_step, preconditioner
 from adamx.optimizers.adam import update as adam_update
 from adamx.portable import portable
 
@@ -15,6 +19,13 @@ __all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner
 
 EPS = "outside the root; eps_root inside"
 MATCHES = ("torch.optim.AdamW",)
+STABLE = Stable(
+    "eps",
+    ">",
+    "lr curvature (1 - beta1) / ((2 - lr weight_decay) (1 + beta1))",
+    COHEN,
+    lambda h, L: h["lr"] * L * (1 - h["beta1"]) / ((2 - h["lr"] * h["weight_decay"]) * (1 + h["beta1"])),
+)
 
 
 class Hyper(NamedTuple):

@@ -8,6 +8,7 @@ The heavy ball's steady step is 1/(1 - momentum) times that of the average at th
 
 from typing import NamedTuple
 
+from adamx.optimizers import Stable
 from adamx.optimizers.sgd import preconditioner
 from adamx.portable import portable
 
@@ -15,6 +16,13 @@ __all__ = ["Hyper", "State", "alternating", "preconditioner", "update"]
 
 EPS = "none"
 MATCHES = ("torch.optim.SGD", "optax.ema")
+STABLE = Stable(  # of the heavy ball
+    "lr",
+    "<",
+    "2 (1 + momentum) / curvature",
+    "Polyak 1964, USSR Comp. Math. 4(5)",
+    lambda h, curvature: 2 * (1 + h["momentum"]) / curvature,
+)
 
 
 class Hyper(NamedTuple):

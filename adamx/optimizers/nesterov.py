@@ -6,6 +6,7 @@ x_t = x_{t-1} - lr (g_t + momentum m_t)
 
 from typing import NamedTuple
 
+from adamx.optimizers import Stable
 from adamx.optimizers.sgd import preconditioner
 from adamx.portable import portable
 
@@ -13,6 +14,13 @@ __all__ = ["Hyper", "State", "alternating", "preconditioner", "update"]
 
 EPS = "none"
 MATCHES = ("torch.optim.SGD(nesterov=True)",)
+STABLE = Stable(
+    "lr",
+    "<",
+    "2 (1 + momentum) / ((1 + 2 momentum) curvature)",
+    "Nesterov 1983, Dokl. 269: z = -1 in the polynomial of its steps",
+    lambda h, curvature: 2 * (1 + h["momentum"]) / ((1 + 2 * h["momentum"]) * curvature),
+)
 
 
 class Hyper(NamedTuple):

@@ -18,6 +18,7 @@ from adamx.portable import portable
 __all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root, inside the power; eps_root inside"
+RANGES = {"p": (0, 1)}
 
 
 class Hyper(NamedTuple):

@@ -16,6 +16,7 @@ from adamx.portable import portable
 __all__ = ["Clock", "Hyper", "State", "alternating", "per_step", "preconditioner", "update"]
 
 EPS = "outside the root"
+RANGES = {"nu1": (0, 1), "nu2": (0, 1)}
 
 
 class Hyper(NamedTuple):

@@ -11,10 +11,18 @@ beta2 is PyTorch's alpha and Keras' rho. v starts at 0 and is not corrected: the
 import math
 from typing import NamedTuple
 
+from adamx.optimizers import Stable
 from adamx.portable import portable
 
 EPS = "outside the root of an uncorrected v"
 MATCHES = ("torch.optim.RMSprop",)
+STABLE = Stable(
+    "eps",
+    ">",
+    "lr curvature / (2 (1 + momentum))",
+    "Polyak 1964, USSR Comp. Math. 4(5), at the rate lr / eps",
+    lambda h, curvature: h["lr"] * curvature / (2 * (1 + h["momentum"])),
+)
 
 
 class Hyper(NamedTuple):

@@ -14,6 +14,7 @@ from typing import NamedTuple
 from adamx.portable import portable
 
 EPS = "none: only signs count"
+RANGES = {"eta_minus": (0, 1), "eta_plus": (1,)}
 MATCHES = ("torch.optim.Rprop",)
 
 

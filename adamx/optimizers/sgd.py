@@ -5,10 +5,12 @@ x_t = x_{t-1} - lr g_t
 
 from typing import NamedTuple
 
+from adamx.optimizers import Stable
 from adamx.portable import portable
 
 EPS = "none"
 MATCHES = ("torch.optim.SGD",)
+STABLE = Stable("lr", "<", "2 / curvature", "a step multiplies the distance by 1 - lr curvature", lambda h, L: 2 / L)
 
 
 class Hyper(NamedTuple):

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.engine.simulate import DTYPES
-from adamx.optimizers import allowed_range, optimizers, rule
+from adamx.optimizers import Range, optimizers, rule
 from adamx.problems import Model
 from adamx.regimes import REGIMES
 
@@ -123,7 +123,7 @@ def changes(launch: Launch, precision: str, named: Named | None = None) -> Itera
     own = launch.rule
     for name, default in own.defaults.items():
         old = float(launch.hyper[name][0])
-        kind, values = _values(name, default, old, (named or {}).get(name, ()))
+        kind, values = _values(own.ranges[name], default, old, (named or {}).get(name, ()))
         yield from (Change(name, kind, old, new) for new in values)
     old = float(launch.hyper.get("lr_warmup", [0.0])[0])
     lengths = (2.0**k for k in range(1, int(math.log2(max(launch.steps, 2)))))
@@ -134,11 +134,11 @@ def changes(launch: Launch, precision: str, named: Named | None = None) -> Itera
     yield from (Change("optimizer", "choice", own.name, name) for name in relatives)
 
 
-def _values(name: str, default: float | bool, old: float, named: Sequence[float]) -> tuple[Kind, list[float]]:
+def _values(allowed: Range, default: float | bool, old: float, named: Sequence[float]) -> tuple[Kind, list[float]]:
     """What to try for a hyperparameter: numbers of two digits, as far as it may go; of three where they were named."""
     if isinstance(default, bool):
         return "switch", [1 - old]
-    least, end, _ = allowed_range(name, default)
+    least, end, _ = allowed
     kind: Kind = "rate" if end == 1 else "factor" if old else "zero"
     counted = 1 - old if kind == "rate" else old
     if kind == "zero":

@@ -3,7 +3,7 @@
 from adamx.sweep import sources
 
 
-class Files(sources.PythonFileSource):
+class Files(sources.PythonFiles):
     """Python files as options of a group: searchpath adamx://."""
 
 
