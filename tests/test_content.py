@@ -25,8 +25,8 @@ from adamx.portable.cache import cached
 from adamx.portable.content import UnreadableError, digest, identity
 from adamx.problems import problem
 from adamx.record import readback
+from adamx.record.codec import KEY
 from adamx.record.identity import code_of
-from adamx.record.tables import LAUNCHES
 from adamx.report import __main__ as report
 
 FILE = """
@@ -264,10 +264,10 @@ def test_a_record_before_digests_has_its_file(type_, here, capsys):
     assert type_("problem=./quadratic.py")[0] == 0
     client, run = MlflowClient(f"sqlite:///{here}/mlflow.db"), last(here)
     table = pq.read_table(client.download_artifacts(run, "table.parquet"))
-    launches = json.loads(table.schema.metadata[LAUNCHES])
+    launches = json.loads(table.schema.metadata[KEY])
     for launch in launches:
         del launch["same"]["digests"], launch["same"]["files"]
-    older = table.replace_schema_metadata({**table.schema.metadata, LAUNCHES: json.dumps(launches)})
+    older = table.replace_schema_metadata({**table.schema.metadata, KEY: json.dumps(launches)})
     pq.write_table(older.drop_columns(["optimizer_digest", "problem_digest"]), "table.parquet")
     client.log_artifact(run, "table.parquet")
     client.log_artifact(run, "quadratic.py", "problem")

@@ -22,7 +22,7 @@ from adamx.problems import problem
 from adamx.record import parent as record
 from adamx.record import provenance, readback, store
 from adamx.record.children import digests
-from adamx.record.tables import LAUNCHES
+from adamx.record.codec import KEY
 from adamx.sweep.run import sources
 
 MINE = """
@@ -237,5 +237,5 @@ def test_a_record_of_an_older_version(there, tmp_path, capsys):
 
 def test_the_table_says_its_launches_in_json(there):
     metadata = pq.read_schema(store.open().client.download_artifacts(there[0], "table.parquet")).metadata
-    said = json.loads(metadata[LAUNCHES])
+    said = json.loads(metadata[KEY])
     assert [(each["runs"], each["same"]["problem"]) for each in said] == [(2, "mine"), (3, "quadratic")]

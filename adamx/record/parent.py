@@ -294,8 +294,8 @@ class Sweep:
         self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, whole: bool, link: str = ""
     ) -> None:
         settings, figures = tables.halves(results, run_ids)
-        self._artifact("table.parquet", tables.parquet(tables.table(settings, figures, results)))
-        self._artifact("curves.parquet", tables.parquet(tables.curves(results)))
+        self._artifact("table.parquet", tables.table(settings, figures, results))
+        self._artifact("curves.parquet", tables.curves(results))
 
         table = pd.concat([settings, figures], axis=1)
         metrics: dict[str, float] = {"runs": len(table)}

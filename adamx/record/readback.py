@@ -26,12 +26,11 @@ from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.inputs.files import known
-from adamx.record import store
+from adamx.record import codec, store
 from adamx.record.address import address, database
 from adamx.record.link import link
 from adamx.record.store import Store, is_sweep
-from adamx.record.tables import LAUNCHES
-from adamx.regimes import Criteria, Figures, Marks
+from adamx.regimes import Figures, Marks
 
 TRUST = "let the Python files that the record carries run, though nobody has run them here: read them first"
 ADDRESS = (
@@ -169,7 +168,7 @@ def read(typed: str, store: Store | None = None) -> Recorded:
     run_id, parent_id = run.info.run_id, parent.info.run_id
     table = pq.read_table(_file(store, parent_id, "table.parquet"))
     try:
-        launches = json.loads(table.schema.metadata[LAUNCHES])
+        launches = json.loads(table.schema.metadata[codec.KEY])
     except KeyError:
         raise InputError(f"run {parent_id} was recorded by a version of adamx whose runs cannot be read back") from None
     rows = np.arange(len(table))
@@ -201,8 +200,8 @@ def _parts(launches: list[dict[str, Any]], table: pd.DataFrame, curves: pa.Table
         def curve(name: str, mine: pa.Table = mine, launch: dict[str, Any] = launch, runs: int = runs) -> np.ndarray:
             return mine[name].to_numpy().reshape(runs, -1).T.astype(launch["dtype"])
 
-        yield Results(
-            **launch["same"] | {"criteria": Criteria(*launch["same"]["criteria"])},
+        yield codec.again(
+            launch["same"],
             steps=mine["step"].to_numpy()[:records],
             loss=curve("loss"),
             x=np.empty((runs, 0)),

@@ -11,27 +11,22 @@ curves.parquet   a row a run and record, ordered so: `run` (the row of the table
 
 from __future__ import annotations
 
-import io
-import json
 from collections.abc import Sequence
-from dataclasses import fields
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from adamx.engine.results import Results
-from adamx.record import identity
+from adamx.record import codec, identity
 from adamx.record.children import digests, text
 
-LAUNCHES = b"adamx"  # of table.parquet's schema metadata
 
-
-def table(settings: pd.DataFrame, figures: pd.DataFrame, results: Sequence[Results]) -> pa.Table:
+def table(settings: pd.DataFrame, figures: pd.DataFrame, results: Sequence[Results]) -> bytes:
     """table.parquet, from its halves; its metadata has what the rows leave out, for `adamx.record.readback`."""
     rows = pa.Table.from_pandas(pd.concat([settings, figures], axis=1), preserve_index=False)
-    return rows.replace_schema_metadata({**rows.schema.metadata, LAUNCHES: _launches(results)})
+    return codec.parquet(rows, codec.said([_launch(r) for r in results]))
 
 
 def halves(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -52,18 +47,14 @@ def halves(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[p
     return settings, pd.concat(did, ignore_index=True)
 
 
-def _launches(results: Sequence[Results]) -> str:
-    """What the rows leave out of each Results, as JSON, for `adamx.record.readback`."""
-    rows = ("steps", "loss", "x", "columns", "figures", "curves")
-    said = []
-    for r in results:
-        shape = {"runs": len(r), "records": len(r.steps), "dtype": r.loss.dtype.name}
-        names = {"columns": list(r.columns), "figures": list(r.figures), "curves": list(r.curves)}
-        said.append({**shape, **names, "same": {f.name: getattr(r, f.name) for f in fields(r) if f.name not in rows}})
-    return json.dumps(said, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
+def _launch(r: Results) -> dict[str, Any]:
+    """What the rows leave out of Results."""
+    shape = {"runs": len(r), "records": len(r.steps), "dtype": r.loss.dtype.name}
+    names = {"columns": list(r.columns), "figures": list(r.figures), "curves": list(r.curves)}
+    return {**shape, **names, "same": codec.same(r)}
 
 
-def curves(results: Sequence[Results]) -> pa.Table:
+def curves(results: Sequence[Results]) -> bytes:
     """curves.parquet: a row a run and record."""
     parts, first = [], 0
     for r in results:
@@ -72,11 +63,4 @@ def curves(results: Sequence[Results]) -> pa.Table:
         columns |= {name: curve.T.ravel() for name, curve in {"loss": r.loss, **r.curves}.items()}
         parts.append(pa.table(columns))
         first += len(r)
-    return pa.concat_tables(parts, promote_options="permissive")
-
-
-def parquet(table: pa.Table) -> bytes:
-    """The content of a file."""
-    buffer = io.BytesIO()
-    pq.write_table(table, buffer, compression="zstd")
-    return buffer.getvalue()
+    return codec.parquet(pa.concat_tables(parts, promote_options="permissive"))

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from time import perf_counter
 
+from rich.filesize import decimal
+
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
@@ -49,8 +51,8 @@ def estimate(launches: Sequence[Launch], children: str, most: int) -> str:
         [
             *lines,
             f"time      about {seconds:,.0f} s of computing, measured on {PROBE_SECONDS:g} s of the real kernel",
-            f"memory    about {_size(memory)} for curves and final points",
-            f"database  about {_size(points * POINT_BYTES)} for {min(runs, limit):,} child runs",
+            f"memory    about {decimal(int(memory))} for curves and final points",
+            f"database  about {decimal(int(points * POINT_BYTES))} for {min(runs, limit):,} child runs",
         ]
     )
 
@@ -70,8 +72,8 @@ def check_memory(launches: Sequence[Launch]) -> None:
     needed = 2 * sum(map(bytes_of, launches))
     if needed > (left := free()):
         raise InputError(
-            f"the curves need about {_size(needed)} of memory and {_size(left)} are free: raise record_every (now "
-            f"{launches[0].record_every}), or sweep fewer points"
+            f"the curves need about {decimal(int(needed))} of memory and {decimal(int(left))} are free: raise "
+            f"record_every (now {launches[0].record_every}), or sweep fewer points"
         )
 
 
@@ -97,11 +99,3 @@ def _seconds(launch: Launch) -> float:
     except _EnoughError:
         pass
     return (perf_counter() - start) * len(launch) * launch.steps / work
-
-
-def _size(count: float) -> str:
-    for unit in ("bytes", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:,.3g} GB"

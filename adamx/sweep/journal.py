@@ -13,8 +13,6 @@ began. The folder goes when the sweep is recorded to its end.
 
 from __future__ import annotations
 
-import fcntl
-import io
 import json
 import logging
 import os
@@ -22,22 +20,22 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
+from filelock import FileLock, Timeout
 
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError, unknown
+from adamx.record import codec
 from adamx.record.address import HIDDEN, address, database, shown
 from adamx.record.identity import code_of
-from adamx.regimes import Criteria
 
-ROWS = ("columns", "figures", "curves")
 ABANDONED = 3600  # seconds of a folder without a sweep.json, until it is cleared
 
 
@@ -107,17 +105,8 @@ class Journal:
         )
 
     @cached_property
-    def _lock(self) -> IO[str]:
-        try:
-            lock = (self.folder / "lock").open("w")
-        except OSError as error:
-            raise InputError(f"{self} cannot be locked: {error.strerror or error}") from error
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            raise InputError(f"sweep {self.run_id} is being worked on by another process") from None
-        return lock
+    def _lock(self) -> FileLock:
+        return FileLock(self.folder / "lock", timeout=0, thread_local=False)
 
     def lock(self) -> None:
         """Hold the lock until `release`, or as long as this process lives.
@@ -125,19 +114,25 @@ class Journal:
         Raises:
             InputError: another process holds it, or it cannot be opened.
         """
-        self._lock.fileno()  # opening takes it
+        if self._lock.is_locked:
+            return
+        try:
+            self._lock.acquire()
+        except Timeout:
+            raise InputError(f"sweep {self.run_id} is being worked on by another process") from None
+        except OSError as error:
+            raise InputError(f"{self} cannot be locked: {error.strerror or error}") from error
 
     @property
     def alive(self) -> bool:
         """Whether a process works on the sweep; one whose lock cannot be opened is none's."""
         try:
-            with (self.folder / "lock").open("w") as lock:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+            with FileLock(self.folder / "lock", timeout=0):
+                return False
+        except Timeout:
             return True
         except OSError:
-            pass
-        return False
+            return False
 
     @property
     def rows(self) -> list[np.ndarray]:
@@ -166,12 +161,8 @@ class Journal:
 
     def keep(self, launch: int, first: int, chunk: Results) -> None:
         """Put a finished chunk on the disk: the runs from `first` on of a launch."""
-        import pyarrow.parquet as pq
-
+        content = codec.encode(chunk)
         with _written(self.folder):
-            file = io.BytesIO()
-            pq.write_table(_table(chunk), file, compression="zstd")
-            content = file.getvalue()
             _write(self.folder / f"{launch:04d}-{first:010d}-{_digest(content)}.parquet", content)
         self.computed += len(chunk)
 
@@ -184,7 +175,7 @@ class Journal:
                 content = path.read_bytes()
                 if _digest(content) != digest:
                     raise ValueError("its content has changed")
-                found[int(first)] = _results(content)
+                found[int(first)] = codec.decode(content)
             except (OSError, ValueError, TypeError, KeyError) as error:
                 words = f"a chunk in {self} is damaged and is computed again: {path.name}, {error}"
                 logging.getLogger(__name__).warning(str(InputError(words)))
@@ -196,8 +187,7 @@ class Journal:
         """Work on the sweep no more; remove the journal of one that is done with."""
         if done:
             shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(InputError):
-            self._lock.close()
+        self._lock.release()
 
 
 def place(uri: str) -> Path:
@@ -346,40 +336,3 @@ def part(launch: Launch, runs: slice | np.ndarray) -> Launch:
     """Some runs of a launch."""
     hyper = {name: values[runs] for name, values in launch.hyper.items()}
     return replace(launch, hyper=hyper, seeds=launch.seeds[runs])
-
-
-def _table(r: Results) -> Any:
-    """A chunk as a table; its metadata has what is the same for all runs."""
-    import pyarrow as pa
-
-    def lists(curve: np.ndarray) -> Any:
-        return pa.FixedSizeListArray.from_arrays(pa.array(np.ascontiguousarray(curve.T).ravel()), len(curve))
-
-    cells = {f"columns.{k}": pa.array(v) for k, v in r.columns.items()}
-    cells |= {f"figures.{k}": pa.array(v) for k, v in r.figures.items()}
-    cells |= {f"curves.{k}": lists(v) for k, v in r.curves.items()} | {"loss": lists(r.loss), "x": lists(r.x.T)}
-    same = {f.name: getattr(r, f.name) for f in fields(r) if f.name not in (*ROWS, "loss", "x")}
-    said = json.dumps(same, default=lambda value: value.tolist() if hasattr(value, "tolist") else str(value))
-    return pa.table(cells).replace_schema_metadata({"adamx": said})
-
-
-def _results(content: bytes) -> Results:
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(io.BytesIO(content))
-    same = json.loads(table.schema.metadata[b"adamx"])
-    same |= {"criteria": Criteria(*same["criteria"]), "steps": np.array(same["steps"])}
-    rows: dict[str, dict[str, np.ndarray]] = {kind: {} for kind in ROWS}
-    for name in table.column_names:
-        kind, _, key = name.partition(".")
-        column = table[name].combine_chunks()
-        if key:
-            rows[kind][key] = _matrix(column).T if kind == "curves" else column.to_numpy()
-    loss, x = (_matrix(table[name].combine_chunks()) for name in ("loss", "x"))
-    columns, figures, curves = (rows[kind] for kind in ROWS)
-    return Results(loss=loss.T, x=x, columns=columns, figures=figures, curves=curves, **same)
-
-
-def _matrix(column: Any) -> np.ndarray:
-    """(runs, items) of a column of lists of equal length."""
-    return column.flatten().to_numpy(zero_copy_only=False).reshape(len(column), -1)

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
+import psutil
+
 from adamx.inputs.errors import InputError
 
 GROUPS = Path("/sys/fs/cgroup")
 PROCESS = Path("/proc/self/cgroup")
-MACHINE = Path("/proc/meminfo")
 # of each version of Linux's control groups: the limit, what is used, and what of that can be given back
 FILES = {
     1: ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
@@ -20,22 +21,14 @@ FILES = {
 
 
 def free() -> float:
-    """Bytes that may still be taken: the least of what the machine and each control group have left; unlimited where
-    the system does not say."""
-    return min([_machine(), *_groups()])
+    """Bytes that may still be taken: the least of what the machine and each control group have left."""
+    return min([psutil.virtual_memory().available, *_groups()])
 
 
 def exhausted(error: MemoryError) -> InputError:
     """The error for work that has run out of memory."""
     words = f": {error}" if str(error) else ""
     return InputError(f"the memory does not suffice{words}; raise record_every, or sweep fewer points")
-
-
-def _machine() -> float:
-    with suppress(OSError, StopIteration):  # Linux alone has the file
-        lines = MACHINE.read_text().splitlines()
-        return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("MemAvailable"))
-    return math.inf
 
 
 def _groups() -> Iterator[float]:
