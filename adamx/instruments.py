@@ -3,31 +3,19 @@
 They look at the step from x_t to x_{t+1}: the gradient g at x_t, the move D = x_{t+1} - x_t, sqrt(v_hat) as the rule
 divides by it in this step, and the effective rate with which it multiplies its momentum m_hat (the rule's
 `preconditioner` says both): lr / (sqrt(v_hat) + eps), and what else there is, such as a trust ratio. lr is that of the
-step, after its schedule. At every recorded step they give curves:
+step, after its schedule. At every recorded step each gives one curve or several; `crossings` gives figures, of all
+steps.
 
-    grad_norm       |g|, Euclidean
-    update_rms      sqrt(mean D^2)
-    largest_step    max |D| / lr
-    below_eps       share of coordinates with sqrt(v_hat) < eps
-    effective_lr    effective_lr_10, _50, _90: nearest-rank quantiles over the coordinates
-    lag             sqrt(mean g^2 / max(v_hat, eps^2)): above 1 where v underestimates g^2. Wortsman et al. 2023,
-                    arXiv 2304.13013, section 3
-    distance        to the nearest known minimizer (landscapes that have one)
-    path            x0, x1, ...: the point itself (landscapes)
-    sharpness       the largest eigenvalue of P^-1 H, with P = diag(lr / effective rate); and sharpness_limit,
-                    2 / (lr F), above which the rule with frozen P diverges on the quadratic with that Hessian. F is
-                    the momentum's answer to gradients 1, -1, 1, ... (the rule's `alternating`): 1 without momentum,
-                    (1 - beta1) / (1 + beta1) in Adam, 1 / (1 + momentum) in Polyak's. Cohen et al. 2022, arXiv
-                    2207.14484, section 2. Of all training rows, whatever the batch
-    crossings       figures instead of a curve, at every step: how often the sharpness rose above its limit, also
-                    counted in the run's second half alone, and the first time (landscapes)
+An instrument is a function of `Seen` under `@instrument`, which says what it needs to see; its docstring says what it
+shows, here and in conf/README.md (`markdown`). Four are no such function, and stand in `INSTRUMENTS` by themselves.
 """
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -37,7 +25,29 @@ from adamx.portable import portable, specialise
 from adamx.portable.unroll import generate
 from adamx.problems import Landscape, Problem
 
-QUANTILES = {"effective_lr_10": 0.1, "effective_lr_50": 0.5, "effective_lr_90": 0.9}
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Need(NamedTuple):
+    """What an instrument must be able to see, and the words for a rule or a problem that does not show it."""
+
+    met: Callable[[Rule, Problem], bool]
+    words: str
+
+
+RATES = Need(
+    lambda rule, problem: rule.preconditioner is not None,
+    "needs an optimizer with a `preconditioner`; {rule} has none",
+)
+LIMIT = Need(
+    lambda rule, problem: rule.alternating is not None, "needs an optimizer with `alternating`; {rule} has none"
+)
+EPS = Need(lambda rule, problem: "eps" in rule.Hyper._fields, "needs an optimizer with an eps; {rule} has none")
+LANDSCAPE = Need(lambda rule, problem: isinstance(problem, Landscape), "is of landscapes; {problem} is a task")
+MINIMIZERS = Need(
+    lambda rule, problem: len(getattr(problem, "minimizers", ())) > 0,
+    "needs `minimizers`, the known minimum points; {problem} has none",
+)
 
 
 class Seen(NamedTuple):
@@ -54,6 +64,28 @@ class Seen(NamedTuple):
     limit: float  # of the sharpness
 
 
+class Instrument(NamedTuple):
+    """What is shown: by curve a function of `Seen`, or None for one that the kernel fills in by itself."""
+
+    about: str
+    needs: tuple[Need, ...]
+    curves: Mapping[str, Callable[..., Any] | None]
+
+
+INSTRUMENTS: dict[str, Instrument] = {}
+
+
+def instrument(*needs: Need) -> Callable[[F], F]:
+    """The function under it is an instrument of one curve, of the same name."""
+
+    def listed(function: F) -> F:
+        name = function.__name__
+        INSTRUMENTS[name] = Instrument(inspect.getdoc(function) or "", needs, {name: function})
+        return portable(function)
+
+    return listed
+
+
 class Crossings(NamedTuple):
     """Upward crossings of the sharpness over its limit; a step that has not come is -1."""
 
@@ -62,61 +94,40 @@ class Crossings(NamedTuple):
     first_crossing_step: int = -1
 
 
-@portable
+@instrument()
 def grad_norm(s):
+    """|g|, Euclidean"""
     total = s.lr * 0
     for g in s.g:
         total += g * g
     return math.sqrt(total)
 
 
-@portable
+@instrument()
 def update_rms(s):
+    """sqrt(mean D^2)"""
     total = s.lr * 0
     for move in s.move:
         total += move * move
     return math.sqrt(total / float(len(s.move)))
 
 
-@portable
+@instrument()
 def largest_step(s):
+    """max |D| / lr"""
     most = s.lr * 0
     for move in s.move:
         most = max(most, abs(move))
     return most / s.lr
 
 
-@portable
+@instrument(RATES, EPS)
 def below_eps(s):
+    """share of coordinates with sqrt(v_hat) < eps"""
     count = 0
     for root in s.root:
         count += root < s.eps
     return float(count) / float(len(s.root))
-
-
-@portable
-def lag(s):
-    total = s.lr * 0
-    for i in range(len(s.g)):
-        total += s.g[i] * s.g[i] / max(s.root[i] * s.root[i], s.eps * s.eps)
-    return math.sqrt(total / float(len(s.g)))
-
-
-@portable
-def distance(s):
-    nearest = s.lr * 0 + math.inf
-    for k in range(len(s.minimizers)):
-        total = s.lr * 0
-        for i in range(len(s.x)):
-            off = s.x[i] - s.minimizers[k, i]
-            total += off * off
-        nearest = min(nearest, math.sqrt(total))
-    return nearest
-
-
-@portable
-def sharpness_limit(s):
-    return s.limit
 
 
 @portable
@@ -145,37 +156,70 @@ def quantile(values, share):
     return high
 
 
-def _quantile_of(share: float, dtype: str) -> Callable[..., Any]:
-    function, share = specialise(quantile, dtype), np.dtype(dtype).type(share)
-
+def _quantile(share: float) -> Callable[..., Any]:
     @portable
-    def effective_lr(s):
-        return function(s.rate, share)
+    def of_rates(s):
+        return quantile(s.rate, share)
 
-    return effective_lr
+    return of_rates
 
 
-CURVES: dict[str, tuple[str, ...]] = {
-    "grad_norm": ("grad_norm",),
-    "update_rms": ("update_rms",),
-    "largest_step": ("largest_step",),
-    "below_eps": ("below_eps",),
-    "effective_lr": tuple(QUANTILES),
-    "lag": ("lag",),
-    "distance": ("distance",),
-    "path": (),
-    "sharpness": ("sharpness_limit", "sharpness"),
-    "crossings": (),
-}
-OF_LANDSCAPES = ("distance", "path", "crossings")
-OF_SCALE = ("below_eps", "effective_lr", "lag", "sharpness", "crossings")
-OF_LIMIT = ("sharpness", "crossings")
-OF_EPS = ("below_eps", "lag")
-FUNCTIONS = {f.__name__: f for f in (grad_norm, update_rms, largest_step, below_eps, lag, distance, sharpness_limit)}
+INSTRUMENTS["effective_lr"] = Instrument(
+    "nearest-rank quantiles of the effective rates over the coordinates",
+    (RATES,),
+    {f"effective_lr_{percent}": _quantile(percent / 100) for percent in (10, 50, 90)},
+)
+
+
+@instrument(RATES, EPS)
+def lag(s):
+    """sqrt(mean g^2 / max(v_hat, eps^2)): above 1 where v underestimates g^2. Wortsman et al. 2023, arXiv 2304.13013,
+    section 3"""
+    total = s.lr * 0
+    for i in range(len(s.g)):
+        total += s.g[i] * s.g[i] / max(s.root[i] * s.root[i], s.eps * s.eps)
+    return math.sqrt(total / float(len(s.g)))
+
+
+@instrument(LANDSCAPE, MINIMIZERS)
+def distance(s):
+    """to the nearest known minimizer"""
+    nearest = s.lr * 0 + math.inf
+    for k in range(len(s.minimizers)):
+        total = s.lr * 0
+        for i in range(len(s.x)):
+            off = s.x[i] - s.minimizers[k, i]
+            total += off * off
+        nearest = min(nearest, math.sqrt(total))
+    return nearest
+
+
+@portable
+def sharpness_limit(s):
+    return s.limit
+
+
+INSTRUMENTS["path"] = Instrument("x0, x1, ...: the point itself", (LANDSCAPE,), {})
+INSTRUMENTS["sharpness"] = Instrument(
+    "the largest eigenvalue of P^-1 H, with P = diag(lr / effective rate); and sharpness_limit, 2 / (lr F), above "
+    "which the rule with frozen P diverges on the quadratic with that Hessian. F is the momentum's answer to gradients "
+    "1, -1, 1, ... (the rule's `alternating`): 1 without momentum, (1 - beta1) / (1 + beta1) in Adam, "
+    "1 / (1 + momentum) in Polyak's. Of all training rows, whatever the batch. Cohen et al. 2022, arXiv 2207.14484, "
+    "section 2",
+    (RATES, LIMIT),
+    {"sharpness_limit": sharpness_limit, "sharpness": None},
+)
+INSTRUMENTS["crossings"] = Instrument(
+    "figures instead of a curve, of every step: how often the sharpness rose above its limit, also counted in the "
+    "run's second half alone, and the first time",
+    (RATES, LIMIT, LANDSCAPE),
+    {},
+)
+ORDER = (*(name for name in INSTRUMENTS if name not in ("sharpness", "crossings")), "sharpness", "crossings")
 
 
 def check(chosen: object, rule: Rule, problem: Problem) -> tuple[str, ...]:
-    """The instruments' names in the order of `CURVES`, once each.
+    """The instruments' names in the order of `ORDER`, once each.
 
     Args:
         chosen: a name or names. rule, problem: what they will look at.
@@ -185,28 +229,18 @@ def check(chosen: object, rule: Rule, problem: Problem) -> tuple[str, ...]:
     several = isinstance(chosen, Sequence) and not isinstance(chosen, str)
     typed = list(map(str, chosen)) if several else [str(chosen)]  # type: ignore[call-overload]
     for name in typed:
-        if name not in CURVES:
-            raise unknown("instrument", name, CURVES)
-        if name in OF_SCALE and rule.preconditioner is None:
-            raise InputError(f"instrument {name!r} needs an optimizer with a `preconditioner`; {rule.name} has none")
-        if name in OF_LIMIT and rule.alternating is None:
-            raise InputError(f"instrument {name!r} needs an optimizer with `alternating`; {rule.name} has none")
-        if name in OF_EPS and "eps" not in rule.Hyper._fields:
-            raise InputError(f"instrument {name!r} needs an optimizer with an eps; {rule.name} has none")
-        if name in OF_LANDSCAPES and not isinstance(problem, Landscape):
-            raise InputError(f"instrument {name!r} is of landscapes; {problem.name} is a task")
-        if name == "distance" and not len(getattr(problem, "minimizers", ())):
-            raise InputError(
-                f"instrument 'distance' needs `minimizers`, the known minimum points; {problem.name} has none"
-            )
-    return tuple(name for name in CURVES if name in typed)
+        if name not in INSTRUMENTS:
+            raise unknown("instrument", name, INSTRUMENTS)
+        for need in INSTRUMENTS[name].needs:
+            if not need.met(rule, problem):
+                raise InputError(f"instrument {name!r} {need.words.format(rule=rule.name, problem=problem.name)}")
+    return tuple(name for name in ORDER if name in typed)
 
 
 def curves(chosen: Sequence[str], dim: int) -> tuple[str, ...]:
     """The names of the curves that instruments give: rows of the kernel's array; sharpness last."""
-    found = [curve for name in chosen for curve in CURVES[name]]
     path = [f"x{i}" for i in range(dim)] if "path" in chosen else []
-    return (*path, *found)
+    return (*path, *(curve for name in chosen for curve in INSTRUMENTS[name].curves))
 
 
 def limit_of(rule: Rule, dtype: str) -> Callable[..., Any]:
@@ -225,15 +259,18 @@ def eps_of(rule: Rule) -> Callable[..., Any]:
 
 def measure(chosen: Sequence[str], dim: int, dtype: str) -> Callable[..., Any]:
     """f(seen, out, record, run): fills rows of out (curves, records, runs), all but the sharpness."""
+    functions = {curve: f for name in chosen for curve, f in INSTRUMENTS[name].curves.items()}
     lines, namespace = [], {}
     for row, name in enumerate(curves(chosen, dim)):
-        if name in QUANTILES:
-            namespace[name] = _quantile_of(QUANTILES[name], dtype)
-        elif name in FUNCTIONS:
-            namespace[name] = specialise(FUNCTIONS[name], dtype)
-        elif name != "sharpness":
-            lines.append(f"    out[{row}, record, run] = s.x[{name[1:]}]")
-            continue
-        if name != "sharpness":
+        if name not in functions:
+            lines.append(f"    out[{row}, record, run] = s.x[{name[1:]}]")  # of the path
+        elif function := functions[name]:
+            namespace[name] = specialise(function, dtype)
             lines.append(f"    out[{row}, record, run] = {name}(s)")
     return generate("def measure(s, out, record, run):\n" + "\n".join(lines or ["    pass"]) + "\n", **namespace)
+
+
+def markdown() -> str:
+    """All there are, as a table for conf/README.md."""
+    rows = (f"| `{name}` | {' '.join(INSTRUMENTS[name].about.split()).replace('|', chr(92) + '|')} |" for name in ORDER)
+    return "\n".join(["| instrument | what it shows |", "| --- | --- |", *rows])

@@ -58,8 +58,8 @@ def test_every_landscape_agrees(name):
 
 
 def test_every_instrument_agrees():
-    cpu, there = both("adam", "beale", instruments=tuple(instruments.CURVES))
-    assert len(there.curves) > len(instruments.CURVES) and "crossings" in there.figures
+    cpu, there = both("adam", "beale", instruments=tuple(instruments.INSTRUMENTS))
+    assert len(there.curves) > len(instruments.INSTRUMENTS) and "crossings" in there.figures
     assert_agree(cpu, there, 0.0)
 
 

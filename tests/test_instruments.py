@@ -23,9 +23,10 @@ from adamx.inputs.errors import InputError
 from adamx.instruments import quantile
 from adamx.optimizers import optimizers, rule
 from adamx.problems import LOSSES, Task, problem, problems
+from adamx.sweep import command
 
-EVERY = tuple(instruments.CURVES)
-OF_TASKS = tuple(name for name in EVERY if name not in instruments.OF_LANDSCAPES)
+EVERY = tuple(instruments.INSTRUMENTS)
+OF_TASKS = tuple(name for name in EVERY if instruments.LANDSCAPE not in instruments.INSTRUMENTS[name].needs)
 LANDSCAPES = [n for n in problems() if not hasattr(importlib.import_module(f"adamx.problems.{n}"), "build")]
 HYPER = {"lr": 0.05, "beta1": 0.8, "beta2": 0.95, "eps": 1.0}
 
@@ -388,3 +389,30 @@ def test_a_landscape_may_branch_and_its_sharpness_is_of_the_branch(dtype, tmp_pa
         seen = adamx.simulate("sgd", p, {"lr": 1e-9}, 1, dtype=dtype, instruments=["sharpness"])
         exact = max(expected, 1e-12)
         assert seen.curves["sharpness"][0, 0] == pytest.approx(exact, rel=1e-12 if dtype == "float64" else 1e-6)
+
+
+def test_the_readme_and_the_help_have_all_of_them():
+    readme = (command.CONF / "README.md").read_text()
+    table = readme.partition("<!-- instruments -->\n")[2].partition("\n<!-- /instruments -->")[0]
+    assert table == instruments.markdown(), "adamx.instruments.markdown() makes it"
+    help_ = (command.CONF / "sweep.yaml").read_text()
+    assert [name for name in instruments.ORDER if name not in help_] == []
+
+
+def test_a_new_instrument_is_one_function(monkeypatch):
+    monkeypatch.setattr(instruments, "INSTRUMENTS", dict(instruments.INSTRUMENTS))
+
+    @instruments.instrument(instruments.LANDSCAPE)
+    def step_norm(s):
+        """|D|, Euclidean"""
+        total = s.lr * 0
+        for move in s.move:
+            total += move * move
+        return math.sqrt(total)
+
+    monkeypatch.setattr(instruments, "ORDER", (*instruments.ORDER, "step_norm"))
+    r = adamx.simulate("adam", "beale", {"lr": [0.1, 0.2]}, 20, 5, instruments=["step_norm", "update_rms"])
+    np.testing.assert_allclose(r.curves["step_norm"], math.sqrt(2) * r.curves["update_rms"], rtol=1e-12)
+    assert "step_norm" in instruments.markdown()
+    with pytest.raises(InputError, match="'step_norm' is of landscapes; digits_mlp is a task"):
+        adamx.simulate("adam", "digits_mlp", {"lr": 0.1}, 20, instruments=["step_norm"])

@@ -23,7 +23,7 @@ class Chunk:
         seeds: (runs,) int64.
         steps: updates of every run; record_every: the loss is recorded at 0, every so many steps, and at the end.
         dtype: of all arithmetic: float32 or float64. storage: what numbers are rounded to between steps.
-        instruments: names in `instruments.CURVES` of what is shown besides the loss.
+        instruments: names in `instruments.INSTRUMENTS` of what is shown besides the loss.
         x0: (runs, coordinates) starting points in place of the problem's, or None.
         tick: told the number of updates (runs x steps) done, several times a second, or None.
     """
