@@ -397,22 +397,3 @@ def test_the_readme_and_the_help_have_all_of_them():
     assert table == instruments.markdown(), "adamx.instruments.markdown() makes it"
     help_ = (command.CONF / "sweep.yaml").read_text()
     assert [name for name in instruments.ORDER if name not in help_] == []
-
-
-def test_a_new_instrument_is_one_function(monkeypatch):
-    monkeypatch.setattr(instruments, "INSTRUMENTS", dict(instruments.INSTRUMENTS))
-
-    @instruments.instrument(instruments.LANDSCAPE)
-    def step_norm(s):
-        """|D|, Euclidean"""
-        total = s.lr * 0
-        for move in s.move:
-            total += move * move
-        return math.sqrt(total)
-
-    monkeypatch.setattr(instruments, "ORDER", (*instruments.ORDER, "step_norm"))
-    r = adamx.simulate("adam", "beale", {"lr": [0.1, 0.2]}, 20, 5, instruments=["step_norm", "update_rms"])
-    np.testing.assert_allclose(r.curves["step_norm"], math.sqrt(2) * r.curves["update_rms"], rtol=1e-12)
-    assert "step_norm" in instruments.markdown()
-    with pytest.raises(InputError, match="'step_norm' is of landscapes; digits_mlp is a task"):
-        adamx.simulate("adam", "digits_mlp", {"lr": 0.1}, 20, instruments=["step_norm"])

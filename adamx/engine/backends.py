@@ -1,18 +1,39 @@
-"""Backends: where runs are computed. One is imported when it is asked for, and says what it lacks."""
+"""Backends: where runs are computed. Each is a folder beside this file, imported when it is asked for.
+
+__init__.py     SETTINGS: the names of the settings that a configuration may have of it; light to import
+backend.py      configure(settings) -> what will compute, in a line, or ""; it raises InputError where it cannot be used
+                compiled(problem, chunk) -> whether its kernel is there already
+                chunk_runs(problem, whole) -> how many runs of a chunk are computed at a time
+                at_once() -> how many chunks are computed side by side
+                run(problem, chunk) -> Results
+"""
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Mapping
 from functools import cache
+from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from adamx.inputs.errors import InputError, unknown
 from adamx.problems._model import Model
 
-SETTINGS = {"cpu": ("threads",), "cuda": ("devices",), "auto": ("threads", "devices")}
-BACKENDS = tuple(SETTINGS)
+AUTO = "auto"
+
+
+def backends() -> tuple[str, ...]:
+    """The names of all that there are, and "auto"."""
+    places = import_module("adamx.engine").__path__
+    return (AUTO, *sorted({file.parent.name for place in places for file in Path(place).glob("*/backend.py")}))
+
+
+def settings_of(name: str) -> tuple[str, ...]:
+    """The names of a backend's settings."""
+    if name == AUTO:
+        return (*settings_of("cpu"), *settings_of("cuda"))
+    return tuple(import_module(f"adamx.engine.{name}").SETTINGS)
 
 
 def backend(name: object) -> Any:
@@ -23,9 +44,9 @@ def backend(name: object) -> Any:
     Raises:
         InputError: there is none of that name, or it cannot be used here; the message says what is missing.
     """
-    if name not in BACKENDS:
-        raise unknown("backend", name, BACKENDS)
-    return importlib.import_module(f"adamx.engine.{_auto()[0] if name == 'auto' else name}.backend")
+    if name not in backends():
+        raise unknown("backend", name, backends())
+    return import_module(f"adamx.engine.{_auto()[0] if name == AUTO else name}.backend")
 
 
 def for_problem(name: object, problem: object) -> Any:
@@ -36,9 +57,9 @@ def for_problem(name: object, problem: object) -> Any:
     """
     if not isinstance(problem, Model):
         return backend(name)
-    if name == "cuda":
-        raise InputError("backend=cuda is of landscapes and tasks: a model runs by its own framework, backend=cpu")
-    return importlib.import_module("adamx.engine.stacked")
+    if name not in (AUTO, "cpu"):
+        raise InputError(f"backend={name} is of landscapes and tasks: a model runs by its own framework, backend=cpu")
+    return import_module("adamx.engine.stacked")
 
 
 @cache
@@ -56,10 +77,10 @@ def configure(settings: Mapping[str, Any]) -> str:
     name = settings["name"]
     module = backend(name)
     for key in settings:
-        if key not in ("name", *SETTINGS[name]):
-            raise unknown(f"setting of backend {name}", key, SETTINGS[name])
+        if key not in ("name", *settings_of(name)):
+            raise unknown(f"setting of backend {name}", key, settings_of(name))
     said = module.configure(settings)
-    return said or (f"backend=auto takes the CPU: {_auto()[1]}" if name == "auto" else "")
+    return said or (f"backend=auto takes the CPU: {_auto()[1]}" if name == AUTO else "")
 
 
 def devices() -> dict[str, str]:

@@ -1,0 +1,3 @@
+"""The CPU: all cores, or some."""
+
+SETTINGS = ("threads",)

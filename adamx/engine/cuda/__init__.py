@@ -1,0 +1,3 @@
+"""GPUs of NVIDIA."""
+
+SETTINGS = ("devices",)
