@@ -25,7 +25,7 @@ KEY = b"adamx"  # of a Parquet file's metadata
 
 
 def same(r: Results) -> dict[str, Any]:
-    """What is the same for all runs, but for the steps: for `said`."""
+    """What is the same for all runs but the steps, for `said`."""
     return {f.name: getattr(r, f.name) for f in fields(r) if f.name not in OF_RUNS}
 
 
@@ -66,7 +66,7 @@ def decode(content: bytes) -> Results:
         if key:
             groups[kind][key] = _matrix(column).T if kind == "curves" else column.to_numpy()
     loss, x = (_matrix(table[name].combine_chunks()) for name in ("loss", "x"))
-    return again(kept, loss=loss.T, x=x, **groups)
+    return again(kept, steps=np.array(kept.pop("steps")), loss=loss.T, x=x, **groups)
 
 
 def parquet(table: pa.Table, metadata: str = "") -> bytes:
