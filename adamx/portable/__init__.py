@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 import numpy as np
 from numba.extending import register_jitable
 
-from adamx.portable.content import reads
+from adamx.portable.content import closed_over, reads
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -97,7 +97,7 @@ def rewritten(
 
     Args:
         rewrite: the new body from the old one.
-        replaced: the new value of a global that fn reads, or of a default.
+        replaced: the new value of a global that fn reads or closes over, or of a default.
         names: more that the new source reads; a global of that name comes first.
     """
     tree = ast.parse(textwrap.dedent(inspect.getsource(fn)))
@@ -109,7 +109,7 @@ def rewritten(
     ast.fix_missing_locations(tree)
     ast.increment_lineno(tree, fn.__code__.co_firstlineno - 1)
     namespace: dict[str, Any] = {"__name__": fn.__module__, **names}
-    namespace |= {name: replaced(value) for name, value in reads(fn)}
+    namespace |= {name: replaced(value) for name, value in (*reads(fn), *closed_over(fn))}
     exec(compile(tree, inspect.getfile(fn), "exec"), namespace)
     made = namespace[fn.__name__]
     made.__defaults__ = fn.__defaults__ and tuple(map(replaced, fn.__defaults__))

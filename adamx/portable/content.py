@@ -62,8 +62,9 @@ def _names(code: CodeType) -> Iterator[str]:
             yield from _names(const)
 
 
-def _cells(function: FunctionType) -> Iterator[tuple[str, Any]]:
+def closed_over(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
     """The values that a function closes over, by name; one that has none yet is left out."""
+    assert isinstance(function, FunctionType)
     for name, cell in zip(function.__code__.co_freevars, function.__closure__ or (), strict=True):
         with suppress(ValueError):
             yield name, cell.cell_contents
@@ -201,7 +202,7 @@ class _Content:
         self.each((function.__defaults__, function.__kwdefaults__))
         self.each(_overloads(function))
         modules: list[ModuleType] = []
-        for name, value in [*reads(function), *_cells(function)]:
+        for name, value in [*reads(function), *closed_over(function)]:
             self.say("reads", name)
             if isinstance(value, ModuleType):
                 modules.append(value)

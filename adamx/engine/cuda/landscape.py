@@ -15,13 +15,23 @@ from numba import cuda
 
 from adamx.engine.kernels.landscape import Kind, lane
 from adamx.engine.kernels.layout import Layout
-from adamx.portable.unroll import generate
+from adamx.portable.unroll import static, unrolled
 
 
-def _copy(count: int, into: str, out: str) -> Callable[..., Any]:
-    """f(a, b, run): `count` assignments with static rows, such as a[0, 0] = b[0, run]."""
-    lines = "".join(f"    {into} = {out}\n".replace("row", str(row)) for row in range(count))
-    return generate(f"def copy(a, b, run):\n{lines}")
+def _copies(count: int) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """take(a, b, run): a thread's column becomes column `run` of b; give: the other way round."""
+
+    @unrolled
+    def take(a, b, run):
+        for row in static(count):
+            a[row, 0] = b[row, run]
+
+    @unrolled
+    def give(a, b, run):
+        for row in static(count):
+            b[row, run] = a[row, 0]
+
+    return take, give
 
 
 def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
@@ -31,9 +41,12 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
     pace, advance, begin, watch, watch_tail, cross, show, load_criteria = lane(kind, layout)
     scheduled, crossing, measured = kind.schedule is not None, "crossings" in kind.shown, bool(kind.curves)
     TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
-    take, give = _copy(TOTAL, "a[row, 0]", "b[row, run]"), _copy(TOTAL, "b[row, run]", "a[row, 0]")
-    take_marks, give_marks = _copy(MARKS, "a[row, 0]", "b[row, run]"), _copy(MARKS, "b[row, run]", "a[row, 0]")
-    keep, end_at = _copy(CHANGED, "b[row, 0]", "a[row, 0]"), _copy(dim, "b[run, row]", "a[row, 0]")
+    (take, give), (take_marks, give_marks), (_, keep) = map(_copies, (TOTAL, MARKS, CHANGED))
+
+    @unrolled
+    def end_at(a, b, run):
+        for row in static(dim):
+            b[run, row] = a[row, 0]
 
     def kernel(
         carry, marks, seeds, params, criteria, minimum, noise, minimizers, loss, final, out, t0, t1, steps, tail, every,
@@ -57,7 +70,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
                 if scheduled:
                     pace(a, 0, t, steps)
                 if crossing or (measured and t == due):
-                    keep(a, before, run)
+                    keep(a, before, 0)
                 advance(a, 0, params, low, sigma, seed, t)
                 if t == 0:
                     begin(a, 0, c)

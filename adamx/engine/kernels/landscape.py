@@ -14,13 +14,13 @@ import numpy as np
 
 from adamx import instruments, regimes
 from adamx.engine.chunk import Chunk
-from adamx.engine.kernels.layout import Layout, with_lr
+from adamx.engine.kernels.layout import Layout, with_lr, with_mean
 from adamx.engine.kernels.sharpness import of_landscape
 from adamx.instruments import Crossings, Seen
-from adamx.optimizers import Rule
+from adamx.optimizers import Nothing, Rule
 from adamx.portable import inlined, portable, precision, rng, specialise
 from adamx.portable.precision import Storage, keeper
-from adamx.portable.unroll import generate, rows
+from adamx.portable.unroll import rows, static, unrolled
 from adamx.problems import Landscape
 from adamx.regimes import Criteria
 from adamx.schedules import SCHEDULES
@@ -45,91 +45,99 @@ class Lane(NamedTuple):
 def _evaluate(
     function: Any, objective: Any, Params: Any, dim: int, separable: bool, online: bool, dtype: str
 ) -> Callable[..., Any]:
-    """f(a, l, params, t) -> value, gradient tuple at lane l's point; the value is the objective's, if any."""
-    fn, value_of = specialise(function, dtype), specialise(objective, dtype) if objective else None
-    load_params, _, _ = rows(Params, 0)
-    lines, t = [], ", t" * online
+    """f(a, at, params, t) -> value, gradient tuple at lane `at`'s point; the value is the objective's, if any."""
+    fn, alone = _at_step(specialise(function, dtype), online), objective is None
+    value_of = portable(lambda x, p: x) if objective is None else specialise(objective, dtype)
+    load, _, _ = rows(Params, 0)
+
     if separable:
-        for i in range(dim):
-            j = f"{i} if params.shape[1] > 1 else 0"
-            lines.append(f"    f{i}, g{i} = fn(a[{i}, l], load(params, {j}){t})")
-            if objective:
-                lines.append(f"    f{i} = value_of(a[{i}, l], load(params, {j}))")
-        total = " + ".join(f"f{i}" for i in range(dim))
+
+        @unrolled
+        def evaluate(a, at, params, t):
+            own = params.shape[1] > 1  # each coordinate has constants of its own
+            each = tuple(fn(a[i, at], load(params, i if own else 0), t) for i in static(dim))
+            gradient = tuple(each[i][1] for i in static(dim))
+            if alone:
+                return sum(each[i][0] for i in static(dim)), gradient
+            return sum(value_of(a[i, at], load(params, i if own else 0)) for i in static(dim)), gradient
+
     else:
-        xs = "".join(f"a[{i}, l], " for i in range(dim))
-        gs = ", ".join(f"g{i}" for i in range(dim))
-        lines.append(f"    total, ({gs},) = fn(({xs}), load(params, 0){t})")
-        if objective:
-            lines.append(f"    total = value_of(({xs}), load(params, 0))")
-        total = "total"
-    gradient = "".join(f"g{i}, " for i in range(dim))
-    source = "def evaluate(a, l, params, t):\n" + "\n".join(lines) + f"\n    return {total}, ({gradient})\n"
-    return generate(source, fn=fn, value_of=value_of, load=load_params)
+
+        @unrolled
+        def evaluate(a, at, params, t):
+            x, p = tuple(a[i, at] for i in static(dim)), load(params, 0)
+            value, g = fn(x, p, t)
+            if alone:
+                return value, tuple(g[i] for i in static(dim))
+            return value_of(x, p), tuple(g[i] for i in static(dim))
+
+    return evaluate
+
+
+def _at_step(fn: Callable[..., Any], online: bool) -> Callable[..., Any]:
+    """f(x, p, t) of a landscape's function, which has a t only where it is another one at every step."""
+    return fn if online else portable(lambda x, p, t: fn(x, p))
 
 
 def _pooled(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
-    """f(a, l, g, h, now): the Pool over all coordinates of lane l, of a rule that has one."""
-    namespace = {f"load{i}": load for i, (load, _, _) in enumerate(layout.states)}
-    namespace |= {
-        "pool": specialise(rule.pool, dtype),
-        "Pool": rule.Pool,
-        "share": np.dtype(dtype).type(1 / layout.dim),
-    }
-    lines = [f"    p{i} = pool(a[{i}, l], g[{i}], load{i}(a, l), h, now)" for i in range(layout.dim)]
-    sums = (" + ".join(f"p{i}[{k}]" for i in range(layout.dim)) for k in range(len(rule.Pool._fields)))
-    lines.append(f"    return Pool({', '.join(f'({total}) * share' for total in sums)})")
-    return generate("def pooled(a, l, g, h, now):\n" + "\n".join(lines) + "\n", **namespace)
+    """f(a, at, g, h, now): the Pool over all coordinates of lane `at`; nothing for a rule without one."""
+    if not rule.pool:
+        return portable(lambda a, at, g, h, now: Nothing())
+    pool, Pool, fields, dim = specialise(rule.pool, dtype), rule.Pool, len(rule.Pool._fields), layout.dim
+    share, load = np.dtype(dtype).type(1 / dim), layout.load_state
+
+    @unrolled
+    def pooled(a, at, g, h, now):
+        terms = tuple(pool(a[i, at], g[i], load[i](a, at), h, now) for i in static(dim))
+        return Pool(*(sum(terms[i][k] for i in static(dim)) * share for k in static(fields)))
+
+    return pooled
 
 
 def _moves(
     rule: Rule, layout: Layout, dtype: str, storage: Storage, bounds: tuple[float, float] | None
 ) -> Callable[..., Any]:
-    """f(a, l, g, h, now, seed, t): every coordinate's update, unrolled."""
-    fields = len(rule.State._fields)
-    lines, namespace = [], {"update": specialise(rule.update, dtype), "State": rule.State}
-    namespace["keep"] = keeper(storage.params, storage.rounding, precision.PARAMS)
-    namespace["keep_state"] = keeper(storage.state, storage.rounding, precision.STATE)
-    if bounds:
-        namespace |= {"low": np.dtype(dtype).type(bounds[0]), "high": np.dtype(dtype).type(bounds[1])}
-    for i, (load, store, _) in enumerate(layout.states):
-        namespace |= {f"load{i}": load, f"store{i}": store}
-    if rule.pool:
-        namespace["pooled"] = _pooled(rule, layout, dtype)
-        lines.append("    mean = pooled(a, l, g, h, now)")
-    for i in range(layout.dim):
-        kept = "".join(f"keep_state(s{i}[{k}], seed, t, {k * layout.dim + i}), " for k in range(fields))
-        lines += [
-            f"    x{i} = a[{i}, l]",
-            f"    z{i}, s{i} = update(x{i}, g[{i}], load{i}(a, l), h, now{', mean' * bool(rule.pool)})",
-            f"    y{i} = keep(z{i}, seed, t, {i})",
-            *[f"    y{i} = low if y{i} < low else (high if y{i} > high else y{i})"] * bool(bounds),
-            f"    store{i}(a, l, State({kept}))",
-            f"    a[{layout.moved + i}, l] = y{i} - x{i}",
-            f"    a[{i}, l] = y{i}",
-        ]
-    return generate("def moves(a, l, g, h, now, seed, t):\n" + "\n".join(lines) + "\n", **namespace)
+    """f(a, at, g, h, now, seed, t): every coordinate's update, unrolled."""
+    update, pooled = with_mean(rule, rule.update, dtype), _pooled(rule, layout, dtype)
+    keep = keeper(storage.params, storage.rounding, precision.PARAMS)
+    keep_state = keeper(storage.state, storage.rounding, precision.STATE)
+    load, store, State = layout.load_state, layout.store_state, rule.State
+    dim, fields, moved, bounded = layout.dim, len(State._fields), layout.moved, bounds is not None
+    low, high = map(np.dtype(dtype).type, bounds or (0, 0))
+
+    @unrolled
+    def moves(a, at, g, h, now, seed, t):
+        mean = pooled(a, at, g, h, now)
+        for i in static(dim):
+            x = a[i, at]
+            z, s = update(x, g[i], load[i](a, at), h, now, mean)
+            y = keep(z, seed, t, i)
+            if bounded:
+                y = low if y < low else (high if y > high else y)
+            store[i](a, at, State(*(keep_state(s[k], seed, t, k * dim + i) for k in static(fields))))
+            a[moved + i, at] = y - x
+            a[i, at] = y
+
+    return moves
 
 
 def _see(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
-    """f(a, l, g, clock, h, now) -> tuples (coordinates,): sqrt(v_hat), the effective rates; zeros where unknown.
+    """f(a, at, g, clock, h, now) -> tuples (coordinates,): sqrt(v_hat), the effective rates; zeros where unknown.
 
-    a is lane l before its update.
+    a is lane `at` before its update.
     """
-    lines, namespace = [], {f"load{i}": load for i, (load, _, _) in enumerate(layout.states)}
+    dim, load, pooled = layout.dim, layout.load_state, _pooled(rule, layout, dtype)
+    scale = portable(lambda x, g, state, clock, h, now, mean: (h.lr * 0, h.lr * 0))
     if rule.preconditioner:
-        namespace["scale"] = specialise(rule.preconditioner, dtype)
-        if rule.pool:
-            namespace["pooled"] = _pooled(rule, layout, dtype)
-            lines.append("    mean = pooled(a, l, g, h, now)")
-        mean = ", mean" * bool(rule.pool)
-        for i in range(layout.dim):
-            lines.append(f"    root{i}, rate{i} = scale(a[{i}, l], g[{i}], load{i}(a, l), clock, h, now{mean})")
-    else:
-        lines += [f"    root{i} = rate{i} = h.lr * 0" for i in range(layout.dim)]
-    roots, rates = ("".join(f"{name}{i}, " for i in range(layout.dim)) for name in ("root", "rate"))
-    source = "def see(a, l, g, clock, h, now):\n" + "\n".join(lines) + f"\n    return ({roots}), ({rates})\n"
-    return generate(source, **namespace)
+        scale = with_mean(rule, rule.preconditioner, dtype)
+
+    @unrolled
+    def see(a, at, g, clock, h, now):
+        mean = pooled(a, at, g, h, now)
+        seen = tuple(scale(a[i, at], g[i], load[i](a, at), clock, h, now, mean) for i in static(dim))
+        return tuple(seen[i][0] for i in static(dim)), tuple(seen[i][1] for i in static(dim))
+
+    return see
 
 
 class Kind(NamedTuple):
@@ -187,9 +195,12 @@ def lane(kind: Kind, layout: Layout) -> Lane:
     factor = specialise(SCHEDULES[kind.schedule or "constant"], dtype)
     GAP, SLOPE, FACTOR, OVER, MOVED = layout.gap, layout.slope, layout.factor, layout.over, layout.moved
     one = real(1)
-    products = " + ".join(f"g[{i}] * a[{MOVED + i}, at]" for i in range(dim))
-    slope_of = generate(f"def slope_of(a, at, g):\n    return {products}\n")
     hyper = layout.load_hyper
+
+    @unrolled
+    def slope_of(a, at, g):
+        return sum(g[i] * a[MOVED + i, at] for i in static(dim))
+
     if kind.schedule is not None:
         load_hyper, scaled = layout.load_hyper, with_lr(rule)
 
@@ -197,15 +208,13 @@ def lane(kind: Kind, layout: Layout) -> Lane:
         def hyper(a, at):
             return scaled(load_hyper(a, at), a[FACTOR, at])
 
-    if kind.noisy:
-        draws = ", ".join(f"g[{i}] + noise * gaussian(*bits(seed, {rng.NOISE}, t, {i}))" for i in range(dim))
-        gaussian = specialise(rng.gaussian, dtype)
-        blur = generate(f"def blur(g, noise, seed, t):\n    return ({draws},)\n", gaussian=gaussian, bits=rng.bits)
-    else:
+    noisy, gaussian, bits, NOISE = kind.noisy, specialise(rng.gaussian, dtype), rng.bits, rng.NOISE
 
-        @portable
-        def blur(g, noise, seed, t):
-            return g
+    @unrolled
+    def blur(g, noise, seed, t):
+        if noisy:
+            return tuple(g[i] + noise * gaussian(*bits(seed, NOISE, t, i)) for i in static(dim))
+        return g
 
     measure, sharp, SHARP = instruments.measure(shown, dim, dtype), "sharpness" in shown, len(kind.curves) - 1
     limit_of, eps_of = instruments.limit_of(rule, dtype), instruments.eps_of(rule)

@@ -7,7 +7,8 @@ from typing import Any
 
 from adamx.instruments import Crossings
 from adamx.optimizers import Nothing, Rule
-from adamx.portable.unroll import generate, rows
+from adamx.portable import portable, specialise
+from adamx.portable.unroll import rows, static, unrolled
 from adamx.regimes import Figures, Marks
 from adamx.schedules import Schedule
 
@@ -24,7 +25,8 @@ class Layout:
         self.x = 0
         self.moved = dim
         self.state = 2 * dim
-        self.states = [rows(rule.State, self.state + i * len(rule.State._fields)) for i in range(dim)]
+        states = [rows(rule.State, self.state + i * len(rule.State._fields)) for i in range(dim)]
+        self.load_state, self.store_state = tuple(load for load, _, _ in states), tuple(store for _, store, _ in states)
         self.clock = self.state + dim * len(rule.State._fields)
         self.load_clock, self.store_clock, self.hyper = rows(rule.Clock, self.clock)
         self.changed = self.hyper  # rows that a step changes: the point, the last move, the state and the clock
@@ -41,5 +43,16 @@ class Layout:
 
 def with_lr(rule: Rule) -> Callable[..., Any]:
     """f(h, factor) -> h with lr times the factor."""
-    fields = ", ".join(f"h.{name} * factor" if name == "lr" else f"h.{name}" for name in rule.Hyper._fields)
-    return generate(f"def scaled(h, factor):\n    return Hyper({fields})\n", Hyper=rule.Hyper)
+    Hyper, fields, at = rule.Hyper, len(rule.Hyper._fields), rule.Hyper._fields.index("lr")
+
+    @unrolled
+    def scaled(h, factor):
+        return Hyper(*(h[k] * factor if k == at else h[k] for k in static(fields)))
+
+    return scaled
+
+
+def with_mean(rule: Rule, function: Callable[..., Any], dtype: str) -> Callable[..., Any]:
+    """A function of a rule, with the mean that a pool gives as the last argument: a rule without a pool ignores it."""
+    own = specialise(function, dtype)
+    return own if rule.pool else portable(lambda *arguments: own(*arguments[:-1]))
