@@ -22,7 +22,7 @@ test: $(INSTALLED)
 
 gpu: $(INSTALLED) ## the CUDA kernels on this machine's GPU, or with NUMBA_ENABLE_CUDASIM=1 in Numba's simulator
 	$(RUN) -m pip install --quiet --editable '.[cuda]'
-	$(RUN) -m pytest -q -n auto --maxprocesses 4 tests/test_cuda*.py tests/test_ptx*.py $(ARGS)
+	$(RUN) -m pytest -q -n auto --maxprocesses 4 tests/gpu $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

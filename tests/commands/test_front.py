@@ -166,11 +166,9 @@ def test_a_plan_has_every_digit(tmp_path, monkeypatch):
 
 
 def test_quoted_paths_reach_their_files(tmp_path, monkeypatch, words):
-    from test_sweep import MINE
-
     monkeypatch.chdir(tmp_path)
     for name in ("./my file.py", "./it's (mine), too.py"):
-        Path(name).write_text(MINE)
+        Path(name).write_text((Path(adamx.__file__).parent / "problems" / "beale.py").read_text())
         (launch,), *_ = plan(words(problem=name, lr=0.1))
         assert launch.problem.source.name == Path(name).name
 
@@ -197,7 +195,7 @@ assert not GlobalHydra.instance().is_initialized()
 
 
 def test_the_type_of_floats_is_the_same_everywhere():
-    conf = Path(__file__).parents[1] / "conf"
+    conf = Path(__file__).parents[2] / "conf"
     typed = {yaml.safe_load((conf / f"{name}.yaml").read_text())["dtype"] for name in ("sweep", "race")}
     assert typed == {inspect.signature(adamx.simulate).parameters["dtype"].default}
 

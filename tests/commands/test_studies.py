@@ -74,7 +74,7 @@ def test_lists(capsys):
     out = capsys.readouterr().out
     assert all(name in out for name in ("rmsprop_pops", "first_spike"))
     assert reproduce.main(["--markdown"]) == 0
-    readme = Path(__file__).parents[1].joinpath("experiments/studies/README.md").read_text()
+    readme = Path(__file__).parents[2].joinpath("experiments/studies/README.md").read_text()
     table = re.search(r"<!-- studies -->\n(.*?)<!-- /studies -->", readme, re.DOTALL)[1]
     assert table == capsys.readouterr().out, "python -m adamx.reproduce --markdown makes it"
 
@@ -109,7 +109,7 @@ def test_the_sentence_of_verdicts():
 def test_readme_says_what_the_studies_found():
     recorded = verdicts.read()
     assert set(recorded) == {each.name for each in studies()}
-    readme = Path(__file__).parents[1].joinpath("README.md").read_text()
+    readme = Path(__file__).parents[2].joinpath("README.md").read_text()
     said = re.search(r"<!-- verdicts -->\n(.*?)<!-- /verdicts -->", readme, re.DOTALL)[1]
     assert " ".join(said.split()) == verdicts.sentence(studies(), recorded), "python -m adamx.reproduce --markdown"
 

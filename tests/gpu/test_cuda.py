@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from needs_gpu import QUIET, SIMULATED, quick_turns  # noqa: F401
 from numba.cuda.cudadrv.driver import CudaAPIError
-from test_cuda_tasks import task
-from test_engine import assert_same
+from runs import assert_same
+from tasks import task
 
 import adamx
 from adamx import instruments

@@ -11,27 +11,16 @@ import numpy as np
 import pytest
 from needs_gpu import QUIET, quick_turns  # noqa: F401
 from numba import cuda
+from tasks import task
 
 from adamx.engine import simulate as engine
 from adamx.engine.arrays import prepare
 from adamx.engine.cpu import task as training
 from adamx.engine.cuda import device
 from adamx.engine.cuda import task as blocks
-from adamx.problems import Task
 
 pytestmark = [QUIET, pytest.mark.usefixtures("quick_turns")]
 STEPS, EVERY = 7, 3
-
-
-def task(loss="softmax", hidden=(), batch=5, features=3, rows=11):
-    """A small task with numbers drawn at random; no size is a multiple of another."""
-    rng = np.random.default_rng(0)
-    outputs = 3 if loss == "softmax" else 1
-    x, val_x = rng.normal(size=(rows, features)), rng.normal(size=(4, features))
-    y, val_y = (
-        rng.normal(size=n) if loss == "squares" else rng.integers(max(outputs, 2), size=n) * 1.0 for n in (rows, 4)
-    )
-    return Task(x, y, val_x, val_y, (features, *hidden, outputs), loss, batch, target=0.01)
 
 
 def chunk(optimizer, problem, lr=(0.01, 0.3), seed=(1, 2), **options):

@@ -9,18 +9,21 @@ from itertools import pairwise
 
 import numpy as np
 
+from adamx import regimes
 from adamx.optimizers import rule
 from adamx.portable import rng
-from adamx.regimes import Marks, begin, tail_start, track
 from adamx.schedules import SCHEDULES
 
 
-def figures_of(gaps, slopes, criteria, start=None):
-    """The figures of a run from its gap and slope at every step, and its gap of all rows at the start."""
+def figures_of(gaps, slopes, criteria, start=None, by=regimes):
+    """The figures of a run from its gap and slope at every step, and its gap of all rows at the start.
+
+    `by` is adamx.regimes, or what stands in its place.
+    """
     steps = len(gaps) - 1
-    f, m = begin(gaps[0] if start is None else start, criteria), Marks()
+    f, m = by.begin(gaps[0] if start is None else start, criteria), by.Marks()
     for t, (gap, slope) in enumerate(zip(gaps, slopes, strict=True)):
-        f, m = track(t, gap, slope, t >= tail_start(steps), f, m, criteria)
+        f, m = by.track(t, gap, slope, t >= by.tail_start(steps), f, m, criteria)
     return {k: float(v) for k, v in {**f._asdict(), **m._asdict()}.items()}
 
 

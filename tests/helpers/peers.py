@@ -1,7 +1,7 @@
 """The figures of other libraries that adamx' rules are held against: PyTorch and optax, in float64.
 
-`python tests/peers.py` records them anew in tests/peers.json (needs the `peers` extra); the tests read that file, and
-where the libraries are installed they are asked again.
+`python tests/helpers/peers.py` records them anew in peers.json beside it (needs the `peers` extra); the tests read that
+file, and where the libraries are installed they are asked again.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from threading import Event, current_thread
 
 import numpy as np
 import pytest
+from runs import assert_same
 from synthetic import synthetic
-from test_engine import assert_same
 
 import adamx
 from adamx.engine import backends
@@ -85,7 +85,7 @@ def test_the_sweep_says_it_too(tmp_path):
 
 @lacking
 def test_the_benchmark_says_it_too():
-    script = Path(__file__).parent.parent / "experiments" / "bench_cuda.py"
+    script = Path(__file__).parents[2] / "experiments" / "bench_cuda.py"
     done = subprocess.run([sys.executable, script], capture_output=True, text=True)
     assert done.returncode == 2 and "backend=cuda " in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

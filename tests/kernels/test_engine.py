@@ -8,8 +8,10 @@ import naive
 import numba
 import numpy as np
 import pytest
+from runs import assert_same
 
 import adamx
+from adamx.engine import arrays
 from adamx.engine import simulate as engine
 from adamx.engine.cpu import backend, landscape, task
 from adamx.inputs.errors import InputError
@@ -23,15 +25,6 @@ LR = np.geomspace(1e-4, 50, 9)  # the largest diverge
 
 def columns_of(results, run):
     return {k: float(v[run]) for k, v in results.columns.items() if k != "seed"}
-
-
-def assert_same(a, b):
-    """Two Results agree in every bit."""
-    for name in ("steps", "loss", "x"):
-        np.testing.assert_array_equal(getattr(a, name), getattr(b, name))
-    for name in ("columns", "figures", "curves"):
-        for key, value in getattr(a, name).items():
-            np.testing.assert_array_equal(value, getattr(b, name)[key], err_msg=key)
 
 
 @pytest.mark.parametrize("name", optimizers())
@@ -49,6 +42,15 @@ def test_lanes_equal_plain_python_to_the_bit(name):
         np.testing.assert_array_equal(results.x[run], x)
         for key, value in figures.items():
             np.testing.assert_array_equal(results.figures[key][run], value, err_msg=key)
+
+
+def test_a_swapped_column_is_seen_in_the_kernel(monkeypatch):
+    test_lanes_equal_plain_python_to_the_bit("adam")
+    constants = arrays.constants
+    swapped = lambda chunk: (h := constants(chunk))._replace(beta1=h.beta2, beta2=h.beta1)
+    monkeypatch.setattr(arrays, "constants", swapped)
+    with pytest.raises(AssertionError):
+        test_lanes_equal_plain_python_to_the_bit("adam")
 
 
 @pytest.mark.parametrize(

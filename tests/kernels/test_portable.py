@@ -89,6 +89,16 @@ def test_an_edit_within_a_process_is_seen(tmp_path):
     assert losses == [[1.0, 0.5625], [3.0, 0.1875], [3.0, 0.1875]]
 
 
+def test_a_stale_kernel_is_seen(monkeypatch, tmp_path):
+    """With a cache that does not look at the sources, as Numba's own, an edited problem would run as it was."""
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))  # nothing stale stays behind
+    test_an_edit_within_a_process_is_seen(tmp_path)
+    monkeypatch.setattr("adamx.portable.cache.digest", lambda *_: "always the same")
+    (tmp_path / "other").mkdir()
+    with pytest.raises(AssertionError):
+        test_an_edit_within_a_process_is_seen(tmp_path / "other")
+
+
 SWEEP = """
 import sys
 import numba.core.event as event

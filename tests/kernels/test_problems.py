@@ -87,7 +87,7 @@ def test_the_minimum_is_where_its_source_says(name, x):
 
 @pytest.mark.parametrize("name", problems())
 def test_the_configuration_names_every_setting(name):
-    path = Path(__file__).parents[1] / "conf" / "problem" / f"{name}.yaml"
+    path = Path(__file__).parents[2] / "conf" / "problem" / f"{name}.yaml"
     written = OmegaConf.to_container(OmegaConf.load(path))
     assert written.pop("name") == name
     known = {k: list(v) if isinstance(v, tuple) else v for k, v in settings(name).items()}

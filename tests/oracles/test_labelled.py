@@ -1,4 +1,4 @@
-"""Regimes against curves that were judged by eye (tests/labelled), and how near to a border a label may change."""
+"""Regimes against curves that were judged by eye (labelled/), and how near to a border a label may change."""
 
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path

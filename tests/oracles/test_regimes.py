@@ -2,53 +2,43 @@
 
 import dataclasses
 import math
+from types import SimpleNamespace
 
-import naive
+import definitions
 import numpy as np
 import pytest
+from definitions import regime
 from hypothesis import given
 from hypothesis import strategies as st
 
 import adamx
+from adamx import regimes
 from adamx.problems import problem
-from adamx.regimes import NO_TARGET, REGIMES, Criteria, classify, of_batches, of_landscape, tail_start
-
-
-def regime(gaps, slopes=None, criteria=Criteria(1e-6)):
-    gaps = [float(g) for g in gaps]
-    figures = naive.figures_of(gaps, slopes if slopes is not None else [0.0] * len(gaps), criteria)
-    return str(classify({k: np.array([v]) for k, v in figures.items()}, criteria, len(gaps) - 1)[0]), figures
-
-
-def decay(steps, rate=0.95):
-    return list(np.power(rate, np.arange(steps + 1)))
+from adamx.regimes import REGIMES, Criteria
 
 
 def test_by_hand():
-    assert regime(decay(400))[0] == "converged"
-    assert regime(decay(100))[0] == "slow"
-    assert regime([1.0] * 100)[0] == "slow"
-    assert regime([1.0, 2.0, math.inf, math.nan])[0] == "diverged"
-    assert regime([1.0, 2.0, 5.0, 11.0])[0] == "diverged"
-    assert regime([1e-3] * 100, [1e-3] * 100)[0] == "oscillating"
+    definitions.curves_by_hand_have_their_regimes(regimes)
 
 
 def test_a_spike_is_counted_once_with_its_height():
-    curve = decay(150)
-    curve[100:106] = [curve[99] * f for f in (5, 50, 500, 400, 90, 20)]
-    name, figures = regime(curve)
-    assert name == "spiking"
-    assert (figures["spikes"], figures["first_spike_step"]) == (1, 101)
-    assert figures["peak_most"] == curve[102]
+    definitions.a_spike_is_counted_once_with_its_height(regimes)
+
+
+def test_a_dropped_spike_is_seen():
+    def dropped(t, gap, slope, in_tail, f, m, c):
+        f, m = regimes.track(t, gap, slope, in_tail, f, m, c)
+        return f, m._replace(spikes=0)
+
+    faulty = SimpleNamespace(**{**vars(regimes), "track": dropped})
+    with pytest.raises(AssertionError):
+        definitions.a_spike_is_counted_once_with_its_height(faulty)
+    with pytest.raises(AssertionError):
+        definitions.figures_are_what_their_definitions_say(faulty)
 
 
 def test_a_pop_is_leaving_after_settling():
-    low = decay(400)
-    assert regime([*low, *[1e-4] * 5])[1]["popped"]
-    assert not regime(low)[1]["popped"]
-    crossing = [abs(math.cos(t / 50)) ** 2 * 0.99**t for t in range(3000)]  # an oscillation that rings down
-    name, figures = regime(crossing)
-    assert (name, figures["spikes"], figures["popped"]) == ("converged", 0, 0)
+    definitions.a_pop_is_leaving_after_settling(regimes)
 
 
 def test_a_noisy_healthy_minibatch_curve_is_not_spiking():
@@ -74,17 +64,11 @@ def test_figures_say_what_the_curve_says(curve):
 
 
 def test_criteria_of_noise_and_of_batches():
-    assert of_landscape(0.25, 0.0) == of_landscape(0.25, 0.5) == Criteria(0.25)
-    assert of_landscape(0.25, 0.6) == Criteria(0.25, spike_ratio=100.0)
-    assert of_landscape(NO_TARGET, 0.0) == Criteria(NO_TARGET, spike_ratio=100.0, spike_floor=0.01)
-    assert of_batches(0.1, 0, {}) == of_batches(0.1, None, {}) == Criteria(0.1, spike_floor=1e-9)
-    noisy = Criteria(0.1, keep=31 / 32, spike_ratio=4.0, spike_floor=0.02)
-    assert of_batches(0.1, 8, {}) == noisy
-    assert of_batches(0.1, 64, {"blowup": 3.0}) == noisy._replace(keep=15 / 16, blowup=3.0)
+    definitions.criteria_are_those_of_noise_and_of_batches(regimes)
 
 
 def test_the_tail_is_the_last_quarter():
-    assert [t for t in range(101) if t >= tail_start(100)] == list(range(76, 101))
+    definitions.the_tail_is_the_last_quarter(regimes)
 
 
 @pytest.mark.parametrize(("beta1", "threshold"), [(0.0, 0.05), (0.5, 0.016667), (0.9, 0.0026316), (0.99, 0.00025126)])

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-EXPERIMENTS = Path(__file__).parent.parent / "experiments"
+EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SAID = {
     "bench_kernels": ["adamx.simulate", "torch: not installed", "square roots", "matrix products", "GFLOP/s"],
     "bench_rules": ["Rosenbrock, float64", "adam", "amsgrad"],

@@ -1,4 +1,4 @@
-"""Imports flow one way, and `import adamx` stays light."""
+"""Imports flow one way, `import adamx` stays light, and no test imports another."""
 
 import ast
 import subprocess
@@ -85,3 +85,20 @@ def test_import_adamx_is_light():
     assert (
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
     )
+
+
+def test_no_test_imports_another():
+    """What two tests share is a helper; `mutants.py` and conftest.py take from helpers, too."""
+    folder = Path(__file__).parents[1]
+    tests = {path.stem: path for path in folder.rglob("test_*.py")}
+    wrong = [f"{path.name}:{line} imports {name}" for path in folder.rglob("*.py") for name, line in imported(path)
+             if name.rpartition(".")[2] in tests]  # fmt: skip
+    assert not wrong, "\n".join(wrong)
+
+
+def test_every_test_lies_in_a_folder_under_a_name_of_its_own():
+    folder = Path(__file__).parents[1]
+    tests = list(folder.rglob("test_*.py"))
+    assert {path.parent.parent for path in tests} == {folder}
+    assert "helpers" not in {path.parent.name for path in tests}
+    assert len({path.name for path in tests}) == len(tests)

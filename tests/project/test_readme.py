@@ -9,7 +9,7 @@ import pytest
 import adamx
 from adamx.problems import problem
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 READMES = [
     ROOT / "README.md",
     *(path for top in ("adamx", "conf", "experiments") for path in (ROOT / top).rglob("README.md")),

@@ -6,21 +6,25 @@ import base64
 import dataclasses
 import json
 import zlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import recorded
 import sqlalchemy as sa
 from synthetic import product, synthetic
 
 from adamx.engine.results import Results
 from adamx.engine.settings import best_run, settings
 from adamx.inputs.errors import InputError
+from adamx.record import children as of_children
 from adamx.record import page as view
 from adamx.record import parent as record
 from adamx.record import writer
-from adamx.record.children import children, logarithms, points, select
+from adamx.record.children import children, logarithms
 
 
 def test_rows_without_a_positional_driver(opened: record.Store, sweep: Results) -> None:
@@ -100,6 +104,18 @@ def test_a_sweep(opened: record.Store, sweep: Results) -> None:
     assert {name: float(params[name]) for name in ("lr", "eps")} == {name: first[name] for name in ("lr", "eps")}
 
 
+def test_a_swapped_column_is_seen_in_the_record(
+    opened: record.Store, sweep: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def swapped(results: Results, *rest: Any) -> Iterator[of_children.Child]:
+        columns = {**results.columns, "lr": results.columns["eps"], "eps": results.columns["lr"]}
+        return children(dataclasses.replace(results, columns=columns), *rest)
+
+    monkeypatch.setattr(record, "children", swapped)
+    with pytest.raises(AssertionError):
+        test_a_sweep(opened, sweep)
+
+
 def test_names_are_what_differs(sweep: Results) -> None:
     names = [child.name for child in children(sweep, ["optimizer", "lr", "seed"], {})]
     assert names[:2] == ["adam lr=0.001 seed=0", "adam lr=0.001 seed=1"]
@@ -174,59 +190,20 @@ def test_the_view_names_what_the_children_have(opened: record.Store, sweep: Resu
 
 
 def test_curves_end_at_the_last_finite_point(sweep: Results) -> None:
-    for i, child in enumerate(children(sweep, [], {})):
-        assert all(np.isfinite(value) for _, value, _ in child.metrics)
-        curve = [(step, value) for key, value, step in child.metrics if key == "loss"]
-        last = np.flatnonzero(np.isfinite(sweep.loss[:, i]))[-1]
-        assert curve[-1] == (sweep.steps[last], sweep.loss[last, i]) and curve[0][0] == 0
-        assert len({(key, step) for key, _, step in child.metrics}) == len(child.metrics)
+    recorded.curves_end_at_the_last_finite_point(of_children, sweep)
 
 
 @pytest.mark.parametrize("records", [1, 2, 11, 99, 100, 101, 102, 150, 200, 201, 1000, 10**5 + 1, 10**7])
 def test_points_are_log_spaced(records: int) -> None:
-    """As many as are wanted, one by one at the beginning, then ever farther apart by one factor."""
-    at = points(records)
-    assert at[0] == 0 and at[-1] == records - 1 and (np.diff(at) > 0).all()
-    assert len(at) == min(records, 100)
-    gaps = np.diff(at)
-    assert (np.diff(gaps) >= -1).all()  # but for rounding
-    if records > 1000:
-        far = at[at > 200].astype(float)
-        assert np.ptp(np.log(far[1:] / far[:-1])) < 0.02
+    recorded.points_are_log_spaced(of_children, records)
 
 
 def test_a_record_more_is_no_other_curve() -> None:
-    """The curves of 100 and of 101 records have 100 points in MLflow, and their logarithms 50."""
-    for records in (100, 101):
-        run = synthetic(product(lr=[1e-3, 1e-2]), steps=records - 1, records=records - 1)
-        assert len(run.steps) == records
-        child = next(iter(children(run, ["lr"], {})))
-        steps = {key: [step for name, _, step in child.metrics if name == key] for key in ("loss", "log10_loss")}
-        assert len(steps["loss"]) == 100 and len(steps["log10_loss"]) == 50
-        assert all(each[0] == 0 and each[-1] == records - 1 for each in steps.values())
-        assert set(steps["log10_loss"]) < set(steps["loss"])
+    recorded.a_record_more_is_no_other_curve(of_children)
 
 
 def test_selection() -> None:
-    results = [
-        synthetic(product(lr=np.geomspace(1e-4, 1, 40), eps=[1e-8, 1e-2], beta1=[0.9, 0.99])),
-        synthetic(product(lr=np.geomspace(1e-4, 1, 20)), optimizer="amsgrad"),
-    ]
-    keep, sentence = select(results)
-    assert [len(k) for k in keep] == [160, 20] and sentence == "all 180 runs are children"
-    assert [len(k) for k in select(results, "parent").keep] == [0, 0]
-    top = select(results, "top", 30)
-    assert sum(map(len, top.keep)) == 30 and "best 30 of 180" in top.sentence
-    keep, sentence = select(results, "auto", 50)
-    assert sum(map(len, keep)) == 50 and "50 of 180" in sentence and "table.parquet" in sentence
-    assert all((a == b).all() for a, b in zip(keep, select(results, "auto", 50).keep, strict=True))
-    regimes = [set(r.regime[k]) for r, k in zip(results, keep, strict=True)]
-    assert set.union(*regimes) == set(results[0].regime) | set(results[1].regime)
-    losses = np.concatenate([r.loss[-1] for r in results])
-    kept = np.concatenate([r.loss[-1, k] for r, k in zip(results, keep, strict=True)])
-    assert np.nanmin(kept) == np.nanmin(losses) and np.nanmax(kept) == np.nanmax(losses[np.isfinite(losses)])
-    with pytest.raises(InputError, match="did you mean 'auto'"):
-        select(results, "atuo")
+    recorded.a_selection_is_the_best_or_some_of_every_regime(of_children)
 
 
 def test_runs_without_a_child_have_no_id(opened: record.Store, sweep: Results) -> None:
@@ -263,3 +240,11 @@ def test_environment_variables(opened: record.Store, monkeypatch: pytest.MonkeyP
     found.client.delete_experiment(found.experiment.experiment_id)
     with pytest.raises(InputError, match="'mine' is deleted"):
         record.open()
+
+
+def test_children_say_what_the_results_say() -> None:
+    recorded.children_say_what_the_results_say(of_children)
+
+
+def test_which_runs_become_children() -> None:
+    recorded.the_runs_that_are_wanted_become_children(of_children)

@@ -29,7 +29,7 @@ from adamx.record import identity
 from adamx.sweep import command as sweep
 from adamx.sweep import journal
 
-HERE = Path(__file__).parent
+KILLING = Path(__file__).parents[1] / "helpers" / "killing.py"
 KILLS = 50
 OTHER = ("mlflow.parentRunId", "mlflow.source")  # the parent's id, and the script that was called
 
@@ -72,7 +72,7 @@ def record(folder):
 
 def test_killed_at_any_moment_a_sweep_loses_nothing(tmp_path):
     """SIGKILL, during the start, the computation and the writing."""
-    command = [sys.executable, HERE / "killing.py", tmp_path, str(KILLS), "1"]
+    command = [sys.executable, KILLING, tmp_path, str(KILLS), "1"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=900)
     assert done.returncode == 0, done.stdout + done.stderr
     said = json.loads(done.stdout)

@@ -559,7 +559,7 @@ def mounted(folder: Path, options: str, code: str) -> list[str]:
     probe = [*apart, f"{mount} && mount -o remount,ro small"]
     if not shutil.which("unshare") or subprocess.run(probe, cwd=folder, capture_output=True).returncode:
         pytest.skip("no file system may be mounted here")
-    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1] / "helpers")}
     command = f"{mount} && exec {shlex.quote(sys.executable)} -c {shlex.quote(code)}"
     said = subprocess.run([*apart, command], cwd=folder, env=env, capture_output=True, text=True)
     assert said.returncode == 0 and said.stderr == "", said.stderr

@@ -384,7 +384,7 @@ def test_last_of_an_empty_store_is_said(tmp_path, monkeypatch, capsys):
 
 # --- experiments/maps.py ---------------------------------------------------------------------------------------------
 
-MAPS = Path(__file__).parent.parent / "experiments" / "maps.py"
+MAPS = Path(__file__).parents[2] / "experiments" / "maps.py"
 
 
 def test_the_flagship_maps_are_as_theory_says():

@@ -2,7 +2,7 @@
 
 In an environment of its own, since a newer MLflow would migrate what it opens:
 
-    pip install 'mlflow==3.13.*' && python tests/data/old_store.py
+    pip install 'mlflow==3.13.*' && python tests/record/data/old_store.py
 """
 
 import gzip
