@@ -25,6 +25,18 @@ ABSENT = re.compile("GPU|simulator|installed|could not import")  # why a test ma
 SKIPPED: list[str] = []
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "leave out a test at the moment that it asks Numba for a kernel (compiled or kept), or starts a process"
+    parser.addoption("--compile-nothing", action="store_true", help=words)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("compile_nothing"):
+        import uncompiled
+
+        uncompiled.begin()
+
+
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     if report.skipped and not hasattr(report, "wasxfail") and not ABSENT.search(str(report.longrepr)):
         SKIPPED.append(f"{report.nodeid}: {report.longrepr}")
