@@ -2,8 +2,9 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+QUICK := oracles kernels inputs report project # folders of tests; those of stores, commands and frameworks take longer
 
-.PHONY: setup sweep test gpu lint bench ui clean
+.PHONY: setup sweep test check gpu lint bench ui clean
 .DEFAULT_GOAL := setup
 
 setup: $(INSTALLED) ## an environment with adamx and all that its tests need
@@ -20,9 +21,12 @@ sweep: $(INSTALLED) ## the main job: the default grid; ARGS='problem=beale optim
 test: $(INSTALLED)
 	$(RUN) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
+check: lint ## lint, types, and the tests that compile nothing: under 2 minutes on 2 cores
+	$(RUN) -m pytest -q -n auto --maxprocesses 4 --compile-nothing $(QUICK:%=tests/%) $(ARGS)
+
 gpu: $(INSTALLED) ## the CUDA kernels on this machine's GPU, or with NUMBA_ENABLE_CUDASIM=1 in Numba's simulator
 	$(RUN) -m pip install --quiet --editable '.[cuda]'
-	$(RUN) -m pytest -q -n auto --maxprocesses 4 tests/test_cuda*.py tests/test_ptx*.py $(ARGS)
+	$(RUN) -m pytest -q -n auto --maxprocesses 4 tests/gpu $(ARGS)
 
 lint: $(INSTALLED)
 	$(VENV)/bin/ruff check .

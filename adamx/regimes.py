@@ -45,9 +45,9 @@ Nothing that stays under the target diverges, spikes or pops.
 The literature has no common definition of a spike. Wortsman et al. 2023, arXiv 2304.13013, mark a loss that exceeds its
 running mean by 3.2 running standard deviations; a mean and a deviation have no meaning for a loss that falls by decades
 within their window, so here it is a ratio to a quantile of logarithms. What counts as settled, and as oscillation
-against a slow crawl, follows the stability theory that tests/test_regimes.py holds it to: on 50 x 50 settings about
-Adam's threshold of eps and on both sides of gradient descent's largest lr the regime is the one that theory names.
-tests/labelled.py holds it to curves that were judged by eye.
+against a slow crawl, follows the stability theory that tests/oracles/test_regimes.py holds it to: on 50 x 50 settings
+about Adam's threshold of eps and on both sides of gradient descent's largest lr the regime is that which theory names.
+tests/oracles/test_labelled.py holds it to curves that were judged by eye.
 """
 
 from __future__ import annotations

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import itertools
 import logging
 import os
 import re
@@ -15,16 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-if TYPE_CHECKING:  # most tests need neither: they are imported where they are used
-    import sqlalchemy as sa
+pytest.register_assert_rewrite("definitions", "recorded", "rules", "runs")  # helpers that judge
 
+if TYPE_CHECKING:  # most tests need neither: they are imported where they are used
     from adamx.engine.launch import Launch
     from adamx.engine.results import Results
     from adamx.record.store import Store
 
-NUMBERS = itertools.count()
 ABSENT = re.compile("GPU|simulator|installed|could not import")  # why a test may be skipped where ADAMX_CI is set
 SKIPPED: list[str] = []
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    words = "leave out a test at the moment that it asks Numba for a kernel (compiled or kept), or starts a process"
+    parser.addoption("--compile-nothing", action="store_true", help=words)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if config.getoption("compile_nothing"):
+        import uncompiled
+
+        uncompiled.begin()
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
@@ -142,33 +152,6 @@ def sweep() -> Results:
     results.loss[30:, -1] = np.inf
     assert set(results.regime) >= {"diverged", "spiking"} and not np.isfinite(results.loss).all()
     return results
-
-
-@pytest.fixture(scope="session")
-def cluster() -> Iterator[sa.Engine]:
-    """A running PostgreSQL."""
-    import sqlalchemy as sa
-    from postgres import postgres
-
-    with postgres() as url:
-        engine = sa.create_engine(url, isolation_level="AUTOCOMMIT")
-        yield engine
-        engine.dispose()
-
-
-@pytest.fixture
-def database(cluster: sa.Engine) -> Iterator[str]:
-    """The address of an empty PostgreSQL database."""
-    import sqlalchemy as sa
-    from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
-
-    name = f"test{next(NUMBERS)}"
-    with cluster.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
-    url = cluster.url.set(database=name).render_as_string(hide_password=False)
-    yield url
-    if url in SqlAlchemyStore._engine_map:
-        SqlAlchemyStore._engine_map.pop(url).dispose()
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@
 
 A fault is one change of the source: + for -, * for /, a comparison turned, a number changed, beta1 for beta2, a square
 root or a minus dropped, two branches or min and max swapped. A mutated module is judged in this process and in plain
-Python by the fastest tests that are about it, so nothing is compiled.
+Python by the fastest checks that are about it (helpers/), so nothing is compiled.
 """
 
 from __future__ import annotations
@@ -23,16 +23,15 @@ import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import naive
 import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).with_name("helpers")))
+import definitions
 import papers
 import peers
-import pytest
-import test_honesty
-import test_instruments
-import test_optimizers
-import test_record
-import test_regimes
+import recorded
+import rules
 from synthetic import product, synthetic
 
 from adamx import optimizers as optimizer
@@ -45,7 +44,6 @@ SWAPPED = {
     ast.BitOr: ast.BitAnd, ast.Lt: ast.GtE, ast.LtE: ast.Gt, ast.Gt: ast.LtE, ast.GtE: ast.Lt, ast.FloorDiv: ast.Mult,
 }  # fmt: skip
 NAMES = {"beta1": "beta2", "beta2": "beta1", "max": "min", "min": "max", "beta1_t": "beta2_t", "beta2_t": "beta1_t"}
-JUDGING = ("begin", "track", "track_tail", "tail_start", "classify")
 DROPPED = ("sqrt", "abs")  # f(x) becomes x
 LEAST = 0.95  # of all faults; among those that survive many change nothing, such as the size of a block
 
@@ -110,23 +108,18 @@ def load(mutant: Mutant) -> types.ModuleType:
     return module
 
 
-def tests_of_a_rule(name: str, patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
+def checks_of_a_rule(name: str, module: types.ModuleType) -> Iterator[Callable[[], object]]:
     """The oracles of a rule, its defaults, its contract, and what its preconditioner says."""
-    mutated, real = optimizer._rule.__wrapped__(name, module), optimizer.rule
-    for where in (test_optimizers, test_instruments):
-        patch.setattr(where, "rule", lambda asked: mutated if asked == name else real(asked))
+    mutated = optimizer._rule.__wrapped__(name, module)
     yield lambda: same_defaults(name, mutated)
     for case in (case for case, (of, *_) in peers.CASES.items() if of == name):
-        yield functools.partial(test_optimizers.test_agrees_with_recorded_peer, case)
+        yield functools.partial(rules.agrees_with_recorded_peer, mutated, case)
     for hyper in papers.CASES.get(name, ()):
-        yield functools.partial(test_optimizers.test_agrees_with_the_paper, name, hyper)
+        yield functools.partial(rules.agrees_with_the_paper, mutated, hyper)
+    checks = [*OF_ONE.get(name, ()), rules.stays_without_a_gradient, rules.is_symmetric_in_sign]
     if mutated.preconditioner:
-        yield functools.partial(test_honesty.test_a_preconditioner_tells_root_and_rate, name)
-        yield functools.partial(test_honesty.test_momentum_answers_alternating_gradients_as_its_rule_says, name)
-    yield from OF_ONE.get(name, ())
-    contract = test_optimizers.TestContract()
-    yield functools.partial(contract.test_no_gradient_no_move, name)
-    yield functools.partial(contract.test_sign_symmetry, name)
+        checks = [*OF_SCALED, *checks]
+    yield from (functools.partial(check, mutated) for check in checks)
 
 
 def same_defaults(name: str, rule: optimizer.Rule) -> None:
@@ -136,63 +129,61 @@ def same_defaults(name: str, rule: optimizer.Rule) -> None:
     assert f"| `{name}` | `{fields}` |" in table
 
 
-def tests_of_regimes(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
+def checks_of_regimes(module: types.ModuleType) -> Iterator[Callable[[], object]]:
     """Figures and regimes by their definitions, and the cases that are known."""
-    for where in (naive, test_regimes, test_honesty):
-        for name in [*JUDGING, "Criteria", "Marks", "of_landscape", "of_batches"]:
-            if hasattr(where, name):
-                patch.setattr(where, name, getattr(module, name))
-    yield test_honesty.test_figures_are_what_their_definitions_say
-    yield test_honesty.test_regimes_are_what_their_definitions_say
-    yield functools.partial(test_honesty.test_what_is_not_finite_changes_no_other_figure, np.nan)
-    yield test_regimes.test_by_hand
-    yield test_regimes.test_a_spike_is_counted_once_with_its_height
-    yield test_regimes.test_a_pop_is_leaving_after_settling
-    yield test_regimes.test_the_tail_is_the_last_quarter
-    yield test_regimes.test_criteria_of_noise_and_of_batches
-    yield test_honesty.test_the_thresholds_are_those_of_the_docstring
+    yield from (functools.partial(check, module) for check in OF_REGIMES)
+    yield functools.partial(definitions.what_is_not_finite_changes_no_other_figure, module, np.nan)
 
 
-def tests_of_children(patch: pytest.MonkeyPatch, module: types.ModuleType) -> Iterator[Callable[[], object]]:
+def checks_of_children(module: types.ModuleType) -> Iterator[Callable[[], object]]:
     """What a child carries, which runs become children, and where the points of a curve lie."""
-    for where in (test_record, test_honesty):
-        for name in ("children", "points", "select"):
-            patch.setattr(where, name, getattr(module, name))
     results = synthetic(product(lr=[1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2], seed=[0, 1]))
     results.loss[30:, -1] = np.inf
-    yield functools.partial(test_record.test_curves_end_at_the_last_finite_point, results)
-    yield test_honesty.test_children_say_what_the_results_say
-    yield test_honesty.test_which_runs_become_children
+    yield functools.partial(recorded.curves_end_at_the_last_finite_point, module, results)
+    yield from (functools.partial(check, module) for check in OF_CHILDREN)
     for records in (2, 11, 100, 101, 102, 200, 1000, 10**5 + 1):
-        yield functools.partial(test_record.test_points_are_log_spaced, records)
-    yield test_record.test_a_record_more_is_no_other_curve
-    yield test_record.test_selection
+        yield functools.partial(recorded.points_are_log_spaced, module, records)
 
 
-SUITES = {
-    **{f"adamx.optimizers.{name}": functools.partial(tests_of_a_rule, name) for name in optimizers()},
-    "adamx.regimes": tests_of_regimes,
-    "adamx.record.children": tests_of_children,
-}
-
-
+OF_SCALED = (
+    definitions.a_preconditioner_tells_root_and_rate,
+    definitions.momentum_answers_alternating_gradients_as_its_rule_says,
+)
 OF_ONE = {
-    "rmsprop": (
-        test_honesty.test_a_centered_root_is_the_standard_deviation,
-        test_honesty.test_rounding_below_zero_is_no_deviation,
-    ),
-    "lamb": (test_honesty.test_lamb_without_a_ratio_takes_the_plain_step,),
-    "ademamix": (test_honesty.test_ademamix_takes_a_beta_of_zero,),
+    "rmsprop": (definitions.a_centered_root_is_the_standard_deviation, definitions.rounding_below_zero_is_no_deviation),
+    "lamb": (definitions.lamb_without_a_ratio_takes_the_plain_step,),
+    "ademamix": (definitions.ademamix_takes_a_beta_of_zero,),
+}
+OF_REGIMES = (
+    definitions.figures_are_what_their_definitions_say,
+    definitions.regimes_are_what_their_definitions_say,
+    definitions.curves_by_hand_have_their_regimes,
+    definitions.a_spike_is_counted_once_with_its_height,
+    definitions.a_pop_is_leaving_after_settling,
+    definitions.the_tail_is_the_last_quarter,
+    definitions.criteria_are_those_of_noise_and_of_batches,
+    definitions.thresholds_are_those_of_the_docstring,
+)
+OF_CHILDREN = (
+    recorded.children_say_what_the_results_say,
+    recorded.the_runs_that_are_wanted_become_children,
+    recorded.a_record_more_is_no_other_curve,
+    recorded.a_selection_is_the_best_or_some_of_every_regime,
+)
+SUITES = {
+    **{f"adamx.optimizers.{name}": functools.partial(checks_of_a_rule, name) for name in optimizers()},
+    "adamx.regimes": checks_of_regimes,
+    "adamx.record.children": checks_of_children,
 }
 
 
 def killed(mutant: Mutant) -> bool:
-    """Whether a test fails on the mutant."""
+    """Whether a check fails on the mutant."""
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"), contextlib.redirect_stdout(None):
         patch.setattr(portable, "portable", _marked)
         try:
-            for test in SUITES[mutant.module](patch, load(mutant)):
-                test()
+            for check in SUITES[mutant.module](load(mutant)):
+                check()
         except (Exception, pytest.fail.Exception):
             return True
     return False

@@ -2,7 +2,7 @@
 
 It is the loop over steps about the same functions of one lane as on the CPU (`lane`), with the lane in small local
 arrays. All their indices are static, so that they become registers and no local memory is touched
-(tests/test_ptx.py), but for what instruments look at. Neighbouring threads write neighbouring runs of a curve.
+(tests/gpu/test_ptx.py), but for what instruments look at. Neighbouring threads write neighbouring runs of a curve.
 """
 
 from __future__ import annotations
