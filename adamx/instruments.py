@@ -34,8 +34,9 @@ import numpy as np
 from adamx.inputs.errors import InputError, unknown
 from adamx.optimizers import Rule
 from adamx.portable import portable, specialise
+from adamx.portable.team import ALONE
 from adamx.portable.unroll import generate
-from adamx.problems import Landscape, Problem
+from adamx.problems import Landscape, Problem, Task
 
 QUANTILES = {"effective_lr_10": 0.1, "effective_lr_50": 0.5, "effective_lr_90": 0.9}
 
@@ -195,6 +196,8 @@ def check(chosen: object, rule: Rule, problem: Problem) -> tuple[str, ...]:
             raise InputError(f"instrument {name!r} needs an optimizer with an eps; {rule.name} has none")
         if name in OF_LANDSCAPES and not isinstance(problem, Landscape):
             raise InputError(f"instrument {name!r} is of landscapes; {problem.name} is a task")
+        if name == "sharpness" and isinstance(problem, Task) and not problem.model.curvature("float64", ALONE):
+            raise InputError(f"instrument 'sharpness' needs a model with a `curvature`; {problem.name} has none")
         if name == "distance" and not len(getattr(problem, "minimizers", ())):
             raise InputError(
                 f"instrument 'distance' needs `minimizers`, the known minimum points; {problem.name} has none"

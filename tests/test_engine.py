@@ -70,8 +70,15 @@ def test_every_landscape_runs_in_lanes(name, args):
 @pytest.mark.parametrize("name", ["adam", "lamb"])
 @pytest.mark.parametrize(
     ("problem_name", "args"),
-    [("digits_mlp", {"hidden": [5, 4], "batch": 16}), ("cancer_logistic", {"batch": 0})],
-)
+    [
+        ("digits_mlp", {"hidden": [5, 4], "batch": 16}), ("cancer_logistic", {"batch": 0}),
+        ("digits_mlp", {"hidden": [5, 4], "batch": 16, "activation": "gelu", "norm": "layer"}),
+        ("moons_logistic", {"hidden": [5], "batch": 16, "activation": "tanh"}),
+        ("moons_logistic", {"hidden": [5, 3], "activation": "gelu"}),
+        ("moons_logistic", {"hidden": [5, 3], "norm": "layer"}),
+        ("moons_logistic", {"hidden": [5, 3], "activation": "tanh", "norm": "layer"}),
+    ],
+)  # fmt: skip
 def test_training_equals_matrix_algebra(name, problem_name, args):
     p = problem(problem_name, args)
     results = adamx.simulate(name, p, {"lr": [1e-3, 1e-1]}, 12, seed=3)
@@ -173,6 +180,8 @@ def test_x0():
         (landscape, "adopt", "rosenbrock", {}),
         (landscape, "adam", "rosenbrock", {"noise": 1e-3}),
         (task, "adam", "digits_mlp", {}),
+        (task, "adam", "digits_mlp", {"activation": "gelu", "norm": "layer"}),
+        (task, "adam", "digits_mlp", {"activation": "tanh"}),
     ],
 )
 def test_float32_is_float32_all_the_way(module, optimizer, name, args, monkeypatch):
