@@ -99,7 +99,7 @@ LAYERS = {  # an activation's value, its slope, and the spread of the first weig
 
 
 def task(optimizer, p, hyper, steps, seed=0, schedule=None):
-    """Minibatch losses (steps + 1,) and final parameters of one softmax or logistic run of an Mlp, by matrix algebra."""
+    """Minibatch losses (steps + 1,) and final parameters of an Mlp's run, softmax or logistic, by matrix algebra."""
     r = rule(optimizer)
     h = r.Hyper(**hyper)
     clock = r.initial_clock(h)
@@ -146,9 +146,9 @@ def task(optimizer, p, hyper, steps, seed=0, schedule=None):
             if i < len(layers) - 1:
                 delta = delta * slope_of(sums[i])
                 if normed:
-                    (n, root), at_gain = normal[i], o + (a + 1) * b
-                    g[at_gain : at_gain + b], g[at_gain + b : at_gain + 2 * b] = (delta * n).sum(axis=0), delta.sum(axis=0)
-                    delta = delta * x[at_gain : at_gain + b]
+                    (n, root), gain = normal[i], slice(o + (a + 1) * b, o + (a + 2) * b)
+                    g[gain], g[gain.stop : gain.stop + b] = (delta * n).sum(axis=0), delta.sum(axis=0)
+                    delta = delta * x[gain]
                     along = (delta * n).mean(axis=1, keepdims=True)
                     delta = (delta - delta.mean(axis=1, keepdims=True) - n * along) / root
             g[o : o + a * b] = (inputs[i].T @ delta).ravel()

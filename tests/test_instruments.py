@@ -1,7 +1,6 @@
 """Instruments against NumPy: what they show of a run is what the run did, and looking changes nothing."""
 
 import importlib
-import itertools
 import math
 
 import naive
@@ -20,8 +19,8 @@ from adamx.engine.kernels.task import kind_of as kind_of_task
 from adamx.engine.tensorized import library, tensorized
 from adamx.inputs.errors import InputError
 from adamx.instruments import quantile
-from adamx.optimizers import optimizers, rule
 from adamx.models.mlp import Mlp
+from adamx.optimizers import optimizers, rule
 from adamx.problems import Task, problem, problems
 
 EVERY = tuple(instruments.CURVES)

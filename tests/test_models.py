@@ -228,7 +228,7 @@ def test_another_family_is_one_file(dtype, tmp_path):
     path.write_text(FAMILY)
     p = problem(str(path))
     exact = np.array([1.0, -2.0, 0.5, 0.5, 0.0, -1.0, 0.3])
-    r = adamx.simulate("adam", p, {"lr": [0.1, 0.03]}, 1500, 500, dtype=dtype, instruments=["grad_norm", "lag"])
+    r = adamx.simulate("adam", p, {"lr": [0.03, 0.01]}, 1500, 500, dtype=dtype, instruments=["grad_norm", "lag"])
     np.testing.assert_allclose(r.x, [exact, exact], atol=1e-4)
     assert (r.regime == "converged").all() and set(r.curves) == {"val_loss", "grad_norm", "lag"}
     assert np.isfinite(adamx.simulate("lamb", p, {"lr": 0.01}, 20, dtype=dtype).loss).all()

@@ -117,7 +117,8 @@ def test_a_column_that_numbers_the_rows_is_dropped(made, name, first):
 def test_other_content_or_another_name_is_kept(made, numbers):
     assert made(table(Id=numbers, **COLUMNS)).model.widths[0] == 2
     assert made(table(number=NUMBER, **COLUMNS)).model.widths[0] == 2
-    assert made(table(id=NUMBER, **COLUMNS), target_column="id", loss="squares").model.widths[0] == 2  # never the target
+    targeted = made(table(id=NUMBER, **COLUMNS), target_column="id", loss="squares")
+    assert targeted.model.widths[0] == 2  # never the target
 
 
 # --- columns and options ---------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""A ReLU network on scikit-learn's 1,797 handwritten digits of 8x8 pixels (Alpaydin & Kaynak 1998, UCI)."""
+"""A ReLU network, or another, on scikit-learn's 1,797 digits of 8x8 pixels (Alpaydin & Kaynak 1998, UCI)."""
 
 from collections.abc import Sequence
 

@@ -66,7 +66,7 @@ def chunk_runs(problem: Compiled, whole: Chunk) -> int:
 
 
 class Job(NamedTuple):
-    """A chunk's kernel, and its launch: blocks, their threads and bytes of shared memory; of a task, how it is laid out."""
+    """A chunk's kernel, and its launch: blocks, their threads and bytes of shared memory; and of a task its Plan."""
 
     layout: Layout
     kernel: Any

@@ -1,7 +1,8 @@
 """Arguments: what a kernel is given, in groups that are the same on every backend.
 
-A kernel of a landscape takes (runs, constants, curves, times), one of a task (runs, data, model, curves, times) and what
-its backend adds; `times` are of a launch (`chunk.Times`). The groups are flat: Numba hands a parallel loop no nested ones.
+A kernel of a landscape takes (runs, constants, curves, times), one of a task (runs, data, model, curves, times), and on
+a GPU a place to work; `times` are of a launch (`chunk.Times`). The groups are flat: Numba hands no nested ones to a
+parallel loop.
 """
 
 from __future__ import annotations
@@ -31,7 +32,10 @@ class Constants(NamedTuple):
 
 
 class LandscapeCurves(NamedTuple):
-    """What a kernel fills: loss (records, runs), final (runs, coordinates), shown (curves of instruments, records, runs)."""
+    """What a kernel fills.
+
+    loss (records, runs), final (runs, coordinates), shown (curves of instruments, records, runs).
+    """
 
     loss: Any
     final: Any
@@ -39,8 +43,10 @@ class LandscapeCurves(NamedTuple):
 
 
 class TaskRuns(NamedTuple):
-    """What a launch finds and leaves. fresh (runs,) bool: x is to be drawn; x and moved (runs, parameters); state
-    (runs, fields * parameters); the rest as in `LandscapeRuns`.
+    """What a launch finds and leaves.
+
+    fresh (runs,) bool: whether x is to be drawn; x and moved (runs, parameters); state (runs, fields * parameters); the
+    rest is as in `LandscapeRuns`.
     """
 
     carry: Any
@@ -85,8 +91,9 @@ class Model(NamedTuple):
 
 
 class TaskCurves(NamedTuple):
-    """What a kernel fills: scores (4, records, runs), which are loss, accuracy, val_loss, val_accuracy; shown as in
-    `LandscapeCurves`.
+    """What a kernel fills.
+
+    scores (4, records, runs): loss, accuracy, val_loss, val_accuracy; shown is as in `LandscapeCurves`.
     """
 
     scores: Any

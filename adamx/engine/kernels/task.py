@@ -46,7 +46,7 @@ def kind_of(problem: Task, chunk: Chunk) -> Kind:
 
 
 class Own(NamedTuple):
-    """One run's numbers, flat: x and moved, its last move, (parameters,); state, field after field of all parameters."""
+    """One run's numbers, flat: x, and moved, the last move, (parameters,); state, field after field of all of them."""
 
     x: Any
     moved: Any
@@ -216,7 +216,10 @@ def training(kind: Kind, team: Team) -> tuple[Layout, Any]:
                         store_figures(
                             carry, run, begin(value if data.batch > 0 else gap, c)
                         )  # the same bits as the first step's
-                    curves.scores[2 * walk_of - 2, record, run], curves.scores[2 * walk_of - 1, record, run] = value, right
+                    curves.scores[2 * walk_of - 2, record, run], curves.scores[2 * walk_of - 1, record, run] = (
+                        value,
+                        right,
+                    )
             slope = dot(g, moved)
             if first_worker():
                 f, m = track(t, gap, slope, t >= tail, load_figures(carry, run), load_marks(marks, run), c)
@@ -239,7 +242,9 @@ def training(kind: Kind, team: Team) -> tuple[Layout, Any]:
                 if measured and recorded:
                     if first_worker():
                         limit = limit_of(clock, h, now)
-                        seen = Seen(look.before, g, moved, look.root, look.rate, data.minimizers, h.lr, eps_of(h), limit)
+                        seen = Seen(
+                            look.before, g, moved, look.root, look.rate, data.minimizers, h.lr, eps_of(h), limit
+                        )
                         measure(seen, curves.shown, record, run)
                     if sharp:
                         most = sharpness(look.before, look.rate, seed, model, rows, scratch, spare)
