@@ -112,8 +112,9 @@ def test_settings():
         ("digits_mlp", {"held_out": 1.5}, "held_out"),
         ("digits_mlp", {"depth": 3}, "unknown setting"),
         ("digits_mlp", {"activation": "gleu"}, "did you mean 'gelu'"),
+        ("digits_mlp", {"activation": ["relu", "gelu"]}, "unknown problem.activation"),
         ("digits_mlp", {"norm": "batch"}, "unknown problem.norm 'batch'"),
-        ("moons_logistic", {"activation": None}, "relu, gelu, tanh"),
+        ("moons_logistic", {"activation": None}, "allowed: gelu, relu, tanh"),
         ("dataset", {}, "problem.path is empty"),
         ("dataset", {"path": "nowhere.csv"}, "does not exist"),
     ]:

@@ -52,7 +52,7 @@ class Mlp(Family):
 
     def __post_init__(self) -> None:
         for name, typed, allowed in (("activation", self.activation, ACTIVATIONS), ("norm", self.norm, NORMS)):
-            if typed not in allowed:
+            if typed not in tuple(allowed):  # it may be a list
                 raise unknown(f"problem.{name}", typed, allowed)
 
     @property
