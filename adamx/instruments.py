@@ -22,8 +22,9 @@ import numpy as np
 from adamx.inputs.errors import InputError, unknown
 from adamx.optimizers import Rule
 from adamx.portable import portable, specialise
+from adamx.portable.team import ALONE
 from adamx.portable.unroll import generate
-from adamx.problems import Landscape, Problem
+from adamx.problems import Landscape, Problem, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -44,6 +45,10 @@ LIMIT = Need(
 )
 EPS = Need(lambda rule, problem: "eps" in rule.Hyper._fields, "needs an optimizer with an eps; {rule} has none")
 LANDSCAPE = Need(lambda rule, problem: isinstance(problem, Landscape), "is of landscapes; {problem} is a task")
+CURVATURE = Need(
+    lambda rule, problem: not isinstance(problem, Task) or problem.model.curvature("float64", ALONE) is not None,
+    "needs a model with a `curvature`; {problem} has none",
+)
 MINIMIZERS = Need(
     lambda rule, problem: len(getattr(problem, "minimizers", ())) > 0,
     "needs `minimizers`, the known minimum points; {problem} has none",
@@ -206,7 +211,7 @@ INSTRUMENTS["sharpness"] = Instrument(
     "1, -1, 1, ... (the rule's `alternating`): 1 without momentum, (1 - beta1) / (1 + beta1) in Adam, "
     "1 / (1 + momentum) in Polyak's. Of all training rows, whatever the batch. Cohen et al. 2022, arXiv 2207.14484, "
     "section 2",
-    (RATES, LIMIT),
+    (RATES, LIMIT, CURVATURE),
     {"sharpness_limit": sharpness_limit, "sharpness": None},
 )
 INSTRUMENTS["crossings"] = Instrument(

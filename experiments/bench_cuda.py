@@ -109,7 +109,8 @@ def mlp() -> None:
     simulate = partial(adamx.simulate, "adam", task, {"lr": lr}, MLP_STEPS, MLP_STEPS, dtype="float32", backend="cuda")
     ways = [Way("adamx.simulate", simulate), *peers(jax_mlp, task, lr, MLP_STEPS)]
     race(ways, REPEATS)
-    title = f"Adam on digits, MLP {'-'.join(map(str, task.widths))}, batch {BATCH}, {MLP_RUNS:,} runs x {MLP_STEPS:,}"
+    sizes = "-".join(map(str, task.model.widths))
+    title = f"Adam on digits, MLP {sizes}, batch {BATCH}, {MLP_RUNS:,} runs x {MLP_STEPS:,}"
     table(f"{title} steps", "TFLOP/s", "float32", 6e-12 * task.dim * BATCH * MLP_STEPS * MLP_RUNS, ways)
     print("\n6 x parameters x batch FLOP a step. jax multiplies matrices in TF32 unless it is told otherwise.")
 

@@ -92,7 +92,7 @@ def mlp() -> Table:
     """Adam on the digits, one hidden layer, float32."""
     task = problem("digits_mlp", {"batch": BATCH})
     assert isinstance(task, Task)
-    lr, rng, (a, b, c) = np.geomspace(1e-4, 1, MLP_RUNS).astype(np.float32), np.random.default_rng(0), task.widths
+    lr, rng, (a, b, c) = np.geomspace(1e-4, 1, MLP_RUNS).astype(np.float32), np.random.default_rng(0), task.model.widths
     x, w1, w2, d = (rng.normal(size=s).astype(np.float32) for s in ((BATCH, a), (a, b), (b, c), (BATCH, c)))
     hyper = {"lr": lr, "beta1": np.full(MLP_RUNS, 0.9), "beta2": np.full(MLP_RUNS, 0.999)}
     simulate = partial(adamx.simulate, "adam", task, hyper, MLP_STEPS, MLP_STEPS, dtype="float32")
@@ -103,7 +103,7 @@ def mlp() -> Table:
     ]
     with threadpool_limits(1, user_api="blas"):
         race(ways, REPEATS)
-    sizes = "-".join(map(str, task.widths))
+    sizes = "-".join(map(str, task.model.widths))
     made = table(f"Adam on digits, MLP {sizes}, batch {BATCH}, {MLP_RUNS} runs x {MLP_STEPS} steps", "GFLOP/s")
     fill(made, ways, "float32", 6e-9 * task.dim * BATCH * MLP_STEPS * MLP_RUNS)
     made.caption = (

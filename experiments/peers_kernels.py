@@ -110,7 +110,7 @@ def torch_rosenbrock(columns: list[np.ndarray], steps: int, every: int, few: int
 def jax_mlp(task: Task, lr: np.ndarray, steps: int) -> Iterator[Way]:
     """The same training with minibatches drawn before and shared by all runs."""
     jax, jnp, optax = load_jax()
-    rng, (a, b, c) = np.random.default_rng(0), task.widths
+    rng, (a, b, c) = np.random.default_rng(0), task.model.widths
     rows = rng.integers(0, len(task.x), (steps, task.batch))
     data, labels = task.x.astype(np.float32), task.y.astype(np.int32)
     start = [rng.normal(0, (2 / a) ** 0.5, (a, b)), np.zeros(b), rng.normal(0, (2 / b) ** 0.5, (b, c)), np.zeros(c)]

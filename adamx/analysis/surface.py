@@ -11,6 +11,7 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from adamx.engine.simulate import simulate
 from adamx.inputs.errors import InputError
+from adamx.models.mlp import Mlp
 from adamx.optimizers import Rule
 from adamx.problems import Landscape, Problem
 
@@ -67,7 +68,7 @@ def check(problem: Problem) -> None:
     """Raise InputError unless the problem has a surface."""
     if isinstance(problem, Landscape) and problem.dim != 2:
         raise InputError(f"a race needs a landscape of 2 coordinates: {problem.name} has {problem.dim}")
-    if not isinstance(problem, Landscape) and getattr(problem, "widths", ()) != (2, 1):
+    if not isinstance(problem, Landscape) and getattr(problem, "model", None) != Mlp((2, 1)):
         raise InputError(
             f"a race needs a landscape of 2 coordinates, or a linear model of 2 features such as moons_logistic: "
             f"{problem.name} has {problem.dim} parameters"

@@ -1,6 +1,6 @@
 """Arrays: what a kernel reads and writes for a chunk; prepared and read in the same way for every backend.
 
-Their order is that of the kernel's arguments, before the times of a launch: t0, t1, steps, tail, every.
+Their order is that of the kernel's arguments, before the times of a launch; `kernels.arguments` has the groups.
 """
 
 from __future__ import annotations
@@ -12,68 +12,48 @@ import numpy as np
 
 from adamx import instruments
 from adamx.engine.chunk import Chunk
+from adamx.engine.kernels.arguments import (
+    Constants,
+    Data,
+    LandscapeCurves,
+    LandscapeRuns,
+    Model,
+    TaskCurves,
+    TaskRuns,
+)
 from adamx.engine.kernels.layout import Layout
 from adamx.engine.results import Results
 from adamx.instruments import Crossings
 from adamx.portable.precision import rounded
+from adamx.portable.unroll import offsets
 from adamx.problems import LOSSES, Compiled, Landscape, Task
 from adamx.regimes import Figures, Marks
 
 
 class OfLandscape(NamedTuple):
-    """A kernel of a landscape. `carry` and `marks` are (rows of the layout, runs)."""
+    """A kernel of a landscape."""
 
-    carry: np.ndarray
-    marks: np.ndarray
-    seeds: np.ndarray
-    params: np.ndarray
-    criteria: np.ndarray
-    minimum: np.ndarray
-    noise: np.ndarray
-    minimizers: np.ndarray
-    loss: np.ndarray  # (records, runs)
-    final: np.ndarray  # (runs, coordinates)
-    out: np.ndarray  # (curves of instruments, records, runs)
+    runs: LandscapeRuns
+    constants: Constants
+    curves: LandscapeCurves
 
 
 class OfTask(NamedTuple):
-    """A kernel of a task. `x` and `moved` are (runs, parameters), `state` (runs, fields * parameters)."""
+    """A kernel of a task."""
 
-    carry: np.ndarray
-    marks: np.ndarray
-    seeds: np.ndarray
-    x: np.ndarray
-    moved: np.ndarray
-    state: np.ndarray
-    fresh: bool  # x is to be drawn
-    data: np.ndarray
-    labels: np.ndarray
-    val_data: np.ndarray
-    val_labels: np.ndarray
-    widths: np.ndarray
-    kind: int
-    batch: int
-    criteria: np.ndarray
-    minimizers: np.ndarray
-    curves: np.ndarray  # (4, records, runs): loss, accuracy, val_loss, val_accuracy
-    out: np.ndarray
+    runs: TaskRuns
+    data: Data
+    model: Model
+    curves: TaskCurves
 
 
 Arrays = OfLandscape | OfTask
-OF_RUNS = (
-    "carry",
-    "marks",
-    "seeds",
-    "x",
-    "moved",
-    "state",
-    "loss",
-    "final",
-    "curves",
-    "out",
-)  # grow with them
-WRITTEN = ("carry", "marks", "x", "loss", "final", "curves", "out")  # what is read when a chunk is done
-FILLED = ("loss", "final", "curves", "out")  # of these, what has no value before
+LEFT = ("carry", "marks", "x")  # what is read of the runs when a chunk is done; curves are read whole
+
+
+def size(arrays: Arrays) -> int:
+    """Bytes of what grows with the runs."""
+    return sum(values.nbytes for values in (*arrays.runs, *arrays.curves))
 
 
 def prepare(problem: Compiled, chunk: Chunk, layout: Layout) -> Arrays:
@@ -116,17 +96,19 @@ def _of_landscape(problem: Landscape, chunk: Chunk, layout: Layout) -> OfLandsca
     carry[: problem.dim] = rounded(problem.start[:, None] if chunk.x0 is None else chunk.x0.T, chunk.storage.params)
     real = partial(np.ascontiguousarray, dtype=chunk.dtype)
     return OfLandscape(
-        carry=carry,
-        marks=marks,
-        seeds=chunk.seeds,
-        params=real(problem.params),
-        criteria=real(np.array(problem.criteria)[:, None]),
-        minimum=real([problem.minimum]),
-        noise=real([problem.noise]),
-        minimizers=real(problem.minimizers),
-        loss=np.empty((len(chunk.records), len(chunk)), chunk.dtype),
-        final=np.empty((len(chunk), problem.dim), chunk.dtype),
-        out=_shown(problem, chunk),
+        runs=LandscapeRuns(carry, marks, chunk.seeds),
+        constants=Constants(
+            params=real(problem.params),
+            criteria=real(np.array(problem.criteria)[:, None]),
+            minimum=real([problem.minimum]),
+            noise=real([problem.noise]),
+            minimizers=real(problem.minimizers),
+        ),
+        curves=LandscapeCurves(
+            loss=np.empty((len(chunk.records), len(chunk)), chunk.dtype),
+            final=np.empty((len(chunk), problem.dim), chunk.dtype),
+            shown=_shown(problem, chunk),
+        ),
     )
 
 
@@ -139,45 +121,56 @@ def _of_task(problem: Task, chunk: Chunk, layout: Layout) -> OfTask:
     for field, start in enumerate(chunk.rule.initial_state(constants(chunk))):
         state[:, field] = np.reshape(start, (-1, 1))
     real = partial(np.ascontiguousarray, dtype=chunk.dtype)
+    model = problem.model
     return OfTask(
-        carry=carry,
-        marks=marks,
-        seeds=chunk.seeds,
-        x=x,
-        moved=np.zeros_like(x),
-        state=state.reshape(len(chunk), -1),
-        fresh=chunk.x0 is None,
-        data=real(problem.x),
-        labels=real(problem.y),
-        val_data=real(problem.val_x),
-        val_labels=real(problem.val_y),
-        widths=np.array(problem.widths),
-        kind=LOSSES.index(problem.loss),
-        batch=problem.batch,
-        criteria=real(np.array(problem.criteria)[:, None]),
-        minimizers=np.empty((0, 0), chunk.dtype),  # none is known
-        curves=np.empty((4, len(chunk.records), len(chunk)), chunk.dtype),
-        out=_shown(problem, chunk),
+        runs=TaskRuns(
+            carry=carry,
+            marks=marks,
+            seeds=chunk.seeds,
+            fresh=np.full(len(chunk), chunk.x0 is None),
+            x=x,
+            moved=np.zeros_like(x),
+            state=state.reshape(len(chunk), -1),
+        ),
+        data=Data(
+            x=real(problem.x),
+            y=real(problem.y),
+            val_x=real(problem.val_x),
+            val_y=real(problem.val_y),
+            batch=problem.batch,
+            criteria=real(np.array(problem.criteria)[:, None]),
+            minimizers=np.empty((0, 0), chunk.dtype),
+        ),
+        model=Model(
+            sizes=np.array(model.sizes, np.int64),
+            tensors=np.array(offsets(*model.tensors), np.int64),
+            **model.row._asdict(),
+            outputs=model.outputs,
+            loss=LOSSES.index(problem.loss),
+        ),
+        curves=TaskCurves(
+            scores=np.empty((4, len(chunk.records), len(chunk)), chunk.dtype), shown=_shown(problem, chunk)
+        ),
     )
 
 
 def read(problem: Compiled, chunk: Chunk, layout: Layout, arrays: Arrays, backend: str) -> Results:
     """The Results of a chunk that a backend has finished."""
-    figures = {name: arrays.carry[layout.figures + i].astype(np.float64) for i, name in enumerate(Figures._fields)}
+    figures = {name: arrays.runs.carry[layout.figures + i].astype(np.float64) for i, name in enumerate(Figures._fields)}
     kept = Marks._fields + Crossings._fields * ("crossings" in chunk.instruments)
-    figures |= {name: arrays.marks[i].astype(np.int64) for i, name in enumerate(kept)}
-    curves = dict(zip(instruments.curves(chunk.instruments, problem.dim), arrays.out, strict=True))
+    figures |= {name: arrays.runs.marks[i].astype(np.int64) for i, name in enumerate(kept)}
+    curves = dict(zip(instruments.curves(chunk.instruments, problem.dim), arrays.curves.shown, strict=True))
     if isinstance(arrays, OfLandscape):
-        loss, x = arrays.loss, arrays.final
+        loss, x = arrays.curves.loss, arrays.curves.final
     else:
-        loss, accuracy, val_loss, val_accuracy = arrays.curves
-        held_out, classes = len(arrays.val_labels) > 0, arrays.kind != LOSSES.index("squares")
+        loss, accuracy, val_loss, val_accuracy = arrays.curves.scores
+        held_out, classes = len(arrays.data.val_y) > 0, arrays.model.loss != LOSSES.index("squares")
         own = (
             ("val_loss", val_loss, held_out),
             ("accuracy", accuracy, classes),
             ("val_accuracy", val_accuracy, held_out and classes),
         )
-        curves, x = {**{name: curve for name, curve, there in own if there}, **curves}, arrays.x
+        curves, x = {**{name: curve for name, curve, there in own if there}, **curves}, arrays.runs.x
     return Results(
         optimizer=chunk.rule.name,
         problem=problem.name,

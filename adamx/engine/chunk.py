@@ -5,12 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
 from adamx.optimizers import Rule
 from adamx.portable.precision import Storage
 from adamx.regimes import tail_start
+
+
+class Times(NamedTuple):
+    """Of a launch: steps from t0 up to t1, of a run of `steps` whose tail begins at `tail`, recorded each `every`."""
+
+    t0: int
+    t1: int
+    steps: int
+    tail: int
+    every: int
 
 
 @dataclass(frozen=True)
@@ -73,8 +84,8 @@ class Chunk:
         """(records,) the recorded steps: 0, every, 2 every, ... and the last."""
         return np.append(np.arange(0, self.steps, self.record_every), self.steps)
 
-    def launches(self, length: int, seconds: float) -> Iterator[tuple[int, int, int, int, int]]:
-        """(t0, t1, steps, tail, every) of each launch of a kernel; the last ends after the final evaluation.
+    def launches(self, length: int, seconds: float) -> Iterator[Times]:
+        """The times of each launch of a kernel; the last ends after the final evaluation.
 
         Args:
             length: of the first launch, in steps. seconds: that a launch should take; the next one's length follows
@@ -84,7 +95,7 @@ class Chunk:
         while t0 <= self.steps:
             length, start = max(1, length), perf_counter()
             t1 = min(t0 + length, self.steps + 1)
-            yield t0, t1, self.steps, tail_start(self.steps), self.record_every
+            yield Times(t0, t1, self.steps, tail_start(self.steps), self.record_every)
             if self.tick:
                 self.tick(len(self) * min(t1, self.steps))
             t0, length = t1, int(length * min(4.0, seconds / (perf_counter() - start)))

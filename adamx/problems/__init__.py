@@ -25,15 +25,16 @@ A task is a file with `build(...) -> Task`; its arguments are the problem's sett
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from adamx.inputs.errors import InputError, raised, told, unknown, whole
+from adamx.inputs.errors import InputError, raised, told, unknown
 from adamx.inputs.files import Source, load, names, source
+from adamx.models import Family
 from adamx.optimizers import Nothing
 from adamx.portable.content import identity
 from adamx.problems._model import Model
@@ -86,12 +87,12 @@ class Landscape:
 
 @dataclass(frozen=True)
 class Task:
-    """A model on data: fully connected layers (none hidden: a linear model) under one of `LOSSES`.
+    """A model on data under one of `LOSSES`.
 
     Attributes:
         x, y: (rows, features) float64 and (rows,) targets: classes 0..k-1, or numbers for "squares".
         val_x, val_y: the held-out rows; there may be none.
-        widths: units of every layer from the features to the outputs.
+        model: of a family in `adamx.models`, such as Mlp((features, 32, classes)).
         batch: rows of a minibatch, drawn with replacement; 0 means all rows every step.
         about: what was read of the user's own data, in one line.
     """
@@ -100,7 +101,7 @@ class Task:
     y: np.ndarray
     val_x: np.ndarray
     val_y: np.ndarray
-    widths: tuple[int, ...]
+    model: Family
     loss: str
     batch: int
     target: float
@@ -115,14 +116,13 @@ class Task:
     @cached_property
     def digest(self) -> str:
         """The content of what is minimised: data and model."""
-        return identity(
-            self.x, self.y, self.val_x, self.val_y, self.widths, self.loss, self.batch, self.target, self.minimum
-        )
+        rows, goal = (self.x, self.y, self.val_x, self.val_y), (self.batch, self.target, self.minimum)
+        return identity(*rows, *self.model.content, self.loss, *goal)
 
     @property
     def dim(self) -> int:
-        """The number of parameters: every layer's weights (inputs, outputs), then its biases."""
-        return sum((a + 1) * b for a, b in zip(self.widths, self.widths[1:], strict=False))
+        """The number of parameters."""
+        return self.model.dim
 
     @property
     def criteria(self) -> Criteria:
@@ -345,9 +345,3 @@ def _numbers(what: str, value: object) -> np.ndarray:
     if array.ndim != 1 or not array.size or not np.isfinite(array).all():
         raise InputError(f"problem {what} is {value!r}: finite numbers are needed")
     return array
-
-
-def layers(features: int, hidden: int | Sequence[int], outputs: int) -> tuple[int, ...]:
-    """Widths of all layers; `hidden` may be one number, a list, or empty."""
-    units = hidden if isinstance(hidden, Sequence) else [hidden]
-    return (features, *(whole("problem.hidden", h, 1) for h in units), outputs)

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from adamx.inputs.errors import InputError, whole
-from adamx.problems import Task, layers
+from adamx.models.mlp import Mlp
+from adamx.problems import Task
 
 ROUNDING = 1e-12  # of a column's largest value
 
@@ -34,6 +35,8 @@ def task(
     batch: int,
     held_out: float,
     target: float,
+    activation: str = "relu",
+    norm: str = "none",
     standardize: bool = True,
     own: int = 0,
 ) -> Task:
@@ -46,6 +49,7 @@ def task(
         batch: rows of a minibatch, 0 for all rows every step.
         held_out: share of rows kept for validation, in [0, 1); of one that is not 0, at least one row.
         target: the training loss that counts as reached.
+        activation, norm: of the hidden layers, see `adamx.models.mlp.Mlp`.
         standardize: false takes features and targets as they are.
         own: where not 0, the last so many rows are kept for validation, whatever `held_out` says.
     """
@@ -63,8 +67,15 @@ def task(
     if not (np.isfinite(x).all() and np.isfinite(y).all()):
         raise InputError("held-out values are beyond all that can be compared with the training rows'")
     outputs = int(y.max()) + 1 if loss == "softmax" else 1
-    widths = layers(x.shape[1], hidden, outputs)
-    return Task(x[train], y[train], x[val], y[val], widths, loss, batch, float(target))
+    model = _layers(x.shape[1], hidden, outputs, activation, norm)
+    return Task(x[train], y[train], x[val], y[val], model, loss, batch, float(target))
+
+
+def _layers(features: int, hidden: int | Sequence[int], outputs: int, activation: str, norm: str) -> Mlp:
+    """The network; `hidden` may be one number, a list, or empty: then there is nothing to activate or to normalise."""
+    units = hidden if isinstance(hidden, Sequence) else [hidden]
+    model = Mlp((features, *(whole("problem.hidden", h, 1) for h in units), outputs), activation, norm)
+    return model if units else Mlp(model.widths)
 
 
 def split(rows: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,8 @@ def build(
     target_column: str | int | None = None,
     loss: str = "softmax",
     hidden: Sequence[int] = (),
+    activation: str = "relu",
+    norm: str = "none",
     batch: int = 0,
     held_out: float | None = None,
     target: float = 0.1,
@@ -37,8 +39,8 @@ def build(
         na: words or numbers that mean missing, besides ?, NA and the like. Rows that miss a value are then left out,
             and without it refused.
         standardize: whether features and the targets of "squares" are; false takes them as they are.
-        hidden, loss, batch, held_out, target: see `adamx.problems._data.task`. Without held_out, the rows that the
-            file itself holds out are, or 0.2 of them.
+        hidden, activation, norm, loss, batch, held_out, target: see `adamx.problems._data.task`. Without held_out, the
+            rows that the file itself holds out are, or 0.2 of them.
     """
     if not path:
         raise InputError("problem.path is empty: the path of an .npz or .csv file is needed")
@@ -71,6 +73,8 @@ def build(
         data.x,
         y,
         hidden=hidden,
+        activation=activation,
+        norm=norm,
         loss=loss,
         batch=batch,
         held_out=HELD_OUT if held_out is None else held_out,

@@ -10,5 +10,21 @@ from adamx.problems import Task
 from adamx.problems._data import task
 
 
-def build(hidden: Sequence[int] = (), batch: int = 0, held_out: float = 0.2, target: float = 0.26) -> Task:
-    return task(*bundled("diabetes"), hidden=hidden, loss="squares", batch=batch, held_out=held_out, target=target)
+def build(
+    hidden: Sequence[int] = (),
+    activation: str = "relu",
+    norm: str = "none",
+    batch: int = 0,
+    held_out: float = 0.2,
+    target: float = 0.26,
+) -> Task:
+    return task(
+        *bundled("diabetes"),
+        hidden=hidden,
+        loss="squares",
+        activation=activation,
+        norm=norm,
+        batch=batch,
+        held_out=held_out,
+        target=target,
+    )

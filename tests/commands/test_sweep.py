@@ -152,7 +152,7 @@ def test_a_setting_of_one_optimizer(expand, tmp_path):
 def test_whole_numbers_may_be_written_as_floats(expand):
     (launch,) = expand("steps=1e2", "record_every=1e1", "problem.batch=3.2e1", "problem.hidden=[8.0]", "seed=1e0,2")
     assert (launch.steps, launch.record_every, launch.problem.batch) == (100, 10, 32)
-    assert launch.problem.widths[1] == 8 and launch.seeds.tolist() == [1, 2]
+    assert launch.problem.model.widths[1] == 8 and launch.seeds.tolist() == [1, 2]
     assert [type(launch.config[key]) for key in ("steps", "record_every")] == [int, int]
     (same,) = expand("steps=100", "record_every=10", "problem.batch=32", "problem.hidden=[8]", "seed=1,2")
     assert (launch.problem.digest, launch.steps) == (same.problem.digest, same.steps)

@@ -20,7 +20,7 @@ LR = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05}
 
 
 def start(seed):
-    rng, (a, b, c) = np.random.default_rng(seed), TASK.widths
+    rng, (a, b, c) = np.random.default_rng(seed), TASK.model.widths
     draw = lambda *shape: rng.normal(size=shape) * np.sqrt(2 / shape[0])
     return {"w1": draw(a, b), "b1": np.zeros(b), "w2": draw(b, c), "b2": np.zeros(c)}
 

@@ -18,6 +18,9 @@ from adamx.engine.arrays import prepare
 from adamx.engine.cpu import task as training
 from adamx.engine.cuda import device
 from adamx.engine.cuda import task as blocks
+from adamx.engine.kernels.task import kind_of
+from adamx.models.activations import ACTIVATIONS
+from adamx.models.mlp import NORMS
 
 pytestmark = [QUIET, pytest.mark.usefixtures("quick_turns")]
 STEPS, EVERY = 7, 3
@@ -29,11 +32,11 @@ def chunk(optimizer, problem, lr=(0.01, 0.3), seed=(1, 2), **options):
 
 def on_cpu(problem, whole):
     """The arrays after training in plain Python."""
-    layout, kernel = training.kernel_for(whole.rule, whole.dtype, whole.scheduled, whole.storage, whole.instruments)
+    layout, kernel = training.kernel_for(kind_of(problem, whole))
     arrays = prepare(problem, whole, layout)
     with np.errstate(all="ignore"):
         for times in whole.launches(STEPS // 2, 1.0):
-            kernel.py_func(*arrays, *times)
+            kernel.py_func(*arrays, times)
     return arrays
 
 
@@ -43,25 +46,25 @@ def plan(problem, whole, threads, room):
 
 def on_gpu(problem, whole, threads=8, grid=None, room=blocks.SHARED_BYTES):
     """The arrays after training in blocks, as many as runs or `grid`; `room` is the shared memory of a block."""
-    kind = (whole.rule, whole.dtype, whole.scheduled, whole.storage, whole.instruments)
-    layout, kernel = blocks.kernel_for(*kind, threads)
+    layout, kernel = blocks.kernel_for(kind_of(problem, whole), threads)
     made = plan(problem, whole, threads, room)
     arrays = prepare(problem, whole, layout)
     grid = grid or len(whole)
-    there = [cuda.to_device(v) if isinstance(v, np.ndarray) else v for v in arrays]
-    work = [
-        cuda.to_device(np.zeros((grid, made.capacity), np.int64)),
-        cuda.to_device(np.zeros((grid, made.scratch), whole.dtype)),
-    ]
+    there = [group._make(cuda.to_device(v) if isinstance(v, np.ndarray) else v for v in group) for group in arrays]
+    place = made.place(grid, whole.dtype, lambda shape, dtype: cuda.to_device(np.zeros(shape, dtype)))
     compiled = device.jit(kernel, "test", whole.dtype)
     for times in whole.launches(STEPS // 2, 1.0):
-        device.launch(compiled, (grid, threads, 0, made.shared_bytes), (*there, *made[1:4], *work, *times))
-    return arrays._make(v.copy_to_host() if hasattr(v, "copy_to_host") else v for v in there)
+        device.launch(compiled, (grid, threads, 0, made.shared_bytes), (*there, place, times))
+    return arrays._make(
+        group._make(v.copy_to_host() if hasattr(v, "copy_to_host") else v for v in group) for group in there
+    )
 
 
 def same(a, b, within=0.0):
-    for name in ("curves", "x", "carry", "marks", "out"):
-        np.testing.assert_allclose(getattr(a, name), getattr(b, name), rtol=within, atol=within, err_msg=name)
+    for group, names in (("curves", ("scores", "shown")), ("runs", ("x", "carry", "marks"))):
+        for name in names:
+            pair = (getattr(getattr(each, group), name) for each in (a, b))
+            np.testing.assert_allclose(*pair, rtol=within, atol=within, err_msg=name)
 
 
 @pytest.mark.parametrize("loss", ["softmax", "logistic", "squares"])
@@ -71,6 +74,16 @@ def test_a_block_trains_as_the_cpu_does(optimizer, hidden, batch, loss):
     problem = task(loss, hidden, batch)
     whole = chunk(optimizer, problem)
     same(on_gpu(problem, whole), on_cpu(problem, whole), 1e-10)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_and_norm(activation, norm):
+    problem = task(hidden=(4, 3), rows=37, batch=35, activation=activation, norm=norm)
+    whole = chunk("lamb", problem, instruments=["grad_norm"])
+    same(on_gpu(problem, whole, room=6000), on_cpu(problem, whole), 1e-10)
+    whole = chunk("adam", problem, instruments=["sharpness"])
+    same(on_gpu(problem, whole), on_cpu(problem, whole), 1e-6)
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "lamb"])
@@ -109,8 +122,8 @@ def test_a_run_is_the_same_in_any_company():
         on_gpu(problem, whole.part(slice(1, 2))),
     )
     same(together, in_turn)
-    np.testing.assert_array_equal(apart.x[0], together.x[1])
-    np.testing.assert_array_equal(apart.curves[:, :, 0], together.curves[:, :, 1])
+    np.testing.assert_array_equal(apart.runs.x[0], together.runs.x[1])
+    np.testing.assert_array_equal(apart.curves.scores[:, :, 0], together.curves.scores[:, :, 1])
 
 
 def test_instruments_and_sharpness():
@@ -125,7 +138,7 @@ def test_numbers_kept_in_16_bits(rounding):
     problem = task(hidden=(3,))
     storage = {"params": "bfloat16", "state": "bfloat16", "rounding": rounding}
     whole = chunk("adam", problem, dtype="float32", storage=storage)
-    gpus, cpus = on_gpu(problem, whole).x, on_cpu(problem, whole).x
+    gpus, cpus = on_gpu(problem, whole).runs.x, on_cpu(problem, whole).runs.x
     assert not (gpus.view(np.int32) & 65535).any()
     assert (gpus == cpus).mean() > 0.9
     np.testing.assert_allclose(gpus, cpus, rtol=2**-6, atol=1e-3)
@@ -135,8 +148,8 @@ def test_a_run_that_diverges():
     problem = task("squares", hidden=(3,))
     whole = chunk("sgd", problem, lr=(1e3, 0.01))
     gpus, cpus = on_gpu(problem, whole), on_cpu(problem, whole)
-    assert not np.isfinite(gpus.curves[0, -1, 0])
-    np.testing.assert_array_equal(gpus.marks, cpus.marks)
+    assert not np.isfinite(gpus.curves.scores[0, -1, 0])
+    np.testing.assert_array_equal(gpus.runs.marks, cpus.runs.marks)
 
 
 def test_nothing_held_out():
@@ -144,6 +157,6 @@ def test_nothing_held_out():
     some = task()
     none = replace(some, val_x=some.val_x[:0], val_y=some.val_y[:0])
     with_rows, without = (on_gpu(problem, chunk("adam", problem)) for problem in (some, none))
-    np.testing.assert_array_equal(without.curves[:2], with_rows.curves[:2])
+    np.testing.assert_array_equal(without.curves.scores[:2], with_rows.curves.scores[:2])
     for name in ("x", "carry", "marks"):
-        np.testing.assert_array_equal(getattr(without, name), getattr(with_rows, name))
+        np.testing.assert_array_equal(getattr(without.runs, name), getattr(with_rows.runs, name))

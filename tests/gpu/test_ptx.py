@@ -11,13 +11,14 @@ from ptx import CAPABILITIES, codegen, compiled, dispatcher, type_of
 
 from adamx.engine import simulate as engine
 from adamx.engine.arrays import prepare
+from adamx.engine.chunk import Times
 from adamx.engine.cuda import device, landscape
 from adamx.engine.kernels.landscape import kind_of
 from adamx.optimizers import optimizers
 from adamx.portable.cache import on_disk
 from adamx.problems import problem, problems, settings
 
-TIMES = (0, 10, 100, 76, 10)
+TIMES = Times(0, 10, 100, 76, 10)
 LANDSCAPES = [name for name in problems() if "x0" in settings(name)]
 
 
@@ -25,7 +26,7 @@ def code(optimizer, p, dtype, capability=(9, 0), **options):
     """The code of the kernel for a rule on a landscape."""
     whole = next(engine.chunks(optimizer, p, {"lr": 0.1}, 100, 10, dtype=dtype, **options))
     layout, kernel = landscape.kernel_for(kind_of(p, whole))
-    return compiled(kernel, (*prepare(p, whole, layout), *TIMES), capability)
+    return compiled(kernel, (*prepare(p, whole, layout), TIMES), capability)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -84,7 +85,7 @@ def test_a_kernel_is_kept_on_disk_and_never_fused(monkeypatch, tmp_path):
     p = problem("rosenbrock")
     whole = next(engine.chunks("adam", p, {"lr": 0.1}, 100, 10, dtype="float32"))
     layout, kernel = landscape.kernel_for(kind_of(p, whole))
-    arguments = (*prepare(p, whole, layout), *TIMES)
+    arguments = (*prepare(p, whole, layout), TIMES)
     for kept in (False, True):
         made = device.jit(kernel, "test", "float32")
         assert on_disk(made) == kept

@@ -10,10 +10,14 @@ from ptx import CAPABILITIES, compiled
 
 from adamx.engine import simulate as engine
 from adamx.engine.arrays import prepare
+from adamx.engine.chunk import Times
 from adamx.engine.cuda import task
+from adamx.engine.kernels.task import kind_of
+from adamx.models.activations import ACTIVATIONS
+from adamx.models.mlp import Mlp
 from adamx.problems import Task
 
-TIMES = (0, 10, 100, 76, 10)
+TIMES = Times(0, 10, 100, 76, 10)
 # Drawing the first weights takes CUDA's cos, which has a way for huge arguments, never taken here: up to 64 bytes of
 # local memory, and for float32 three instructions on float64.
 COS_LOCAL, COS_DOUBLES = 64, 3
@@ -24,19 +28,17 @@ def digits(**changes):
     """A task of the benchmark's shape."""
     x, y = np.zeros((1437, 64)), np.zeros(1437)
     return Task(
-        x, y, x[:360], y[:360], **{"widths": (64, 32, 10), "loss": "softmax", "batch": 128, "target": 0.1} | changes
+        x, y, x[:360], y[:360], **{"model": Mlp((64, 32, 10)), "loss": "softmax", "batch": 128, "target": 0.1} | changes
     )
 
 
 def code(optimizer, problem, dtype="float32", capability=(9, 0), **options):
     """(Plan, Code) of the kernel for a rule on a task."""
     whole = next(engine.chunks(optimizer, problem, {"lr": 0.1}, 100, 10, dtype=dtype, **options))
-    kind = (whole.rule, whole.dtype, whole.scheduled, whole.storage, whole.instruments)
-    layout, kernel = task.kernel_for(*kind)
+    layout, kernel = task.kernel_for(kind_of(problem, whole))
     plan = task.plan(problem, whole.rule, whole.dtype, whole.instruments)
     arrays = prepare(problem, whole, layout)
-    work = np.empty((1, plan.capacity), np.int64), np.empty((1, plan.scratch), whole.dtype)
-    return plan, compiled(kernel, (*arrays, *plan[1:4], *work, *TIMES), capability)
+    return plan, compiled(kernel, (*arrays, plan.place(1, whole.dtype, np.empty), TIMES), capability)
 
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
@@ -60,6 +62,14 @@ def test_pools_schedules_storage_and_instruments_compile(optimizer, options):
     _, found = code(optimizer, digits(), **options)
     print(f"\n{optimizer} {options}: {found.registers} registers, {found.local} bytes of local memory")
     assert options.get("dtype") == "float64" or len(found.doubles) <= 3 * COS_DOUBLES, found.doubles
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_activations_and_normalisation_compile(activation):
+    problem = digits(model=Mlp((64, 32, 10), activation, "layer"))
+    _, found = code("adam", problem, instruments=("sharpness",))
+    print(f"\n{activation}, normalised: {found.registers} registers, {found.local} bytes of local memory")
+    assert len(found.doubles) <= 3 * COS_DOUBLES, found.doubles
 
 
 def test_the_benchmark_fits_plain_shared_memory():

@@ -90,30 +90,53 @@ def path(optimizer, p, hyper, steps, seed=0, schedule=None):
     return np.array(losses), slopes, np.array(x)
 
 
+def _gelu_slope(z):
+    normal = np.vectorize(lambda v: (1 + math.erf(v / math.sqrt(2))) / 2, otypes=[float])(z)
+    return normal + z * np.exp(-z * z / 2) / math.sqrt(2 * math.pi)
+
+
+LAYERS = {  # an activation's value, its slope, and the spread of the first weights
+    "relu": (lambda z: np.maximum(z, 0), lambda z: z > 0, 2),
+    "gelu": (np.vectorize(lambda v: v * (1 + math.erf(v / math.sqrt(2))) / 2, otypes=[float]), _gelu_slope, 2),
+    "tanh": (np.tanh, lambda z: 1 - np.tanh(z) ** 2, 1),
+}
+
+
 def task(optimizer, p, hyper, steps, seed=0, schedule=None):
-    """Minibatch losses (steps + 1,) and final parameters of one softmax or logistic run, by matrix algebra."""
+    """Minibatch losses (steps + 1,) and final parameters of an Mlp's run, softmax or logistic, by matrix algebra."""
     r = rule(optimizer)
     h = r.Hyper(**hyper)
     clock = r.initial_clock(h)
-    size = p.dim
+    size, widths, normed = p.dim, p.model.widths, p.model.norm == "layer"
+    value, slope_of, spread = LAYERS[p.model.activation]
     x = np.zeros(size)
     first, layers = 0, []
-    for a, b in zip(p.widths, p.widths[1:], strict=False):
-        if len(p.widths) > 2:
+    for i, (a, b) in enumerate(pairwise(widths)):
+        if len(widths) > 2:
             draws = [rng.gaussian(*rng.bits(seed, rng.WEIGHTS, 0, first + j)) for j in range(a * b)]
-            x[first : first + a * b] = math.sqrt(2 / a) * np.array(draws)
+            x[first : first + a * b] = math.sqrt(spread / a) * np.array(draws)
         layers.append((first, a, b))
         first += (a + 1) * b
+        if normed and i < len(widths) - 2:
+            x[first : first + b] = 1
+            first += 2 * b
     state = r.State(*[np.full(size, start) for start in r.initial_state(h)])
     losses = []
     for t in range(steps + 1):
         picked = [rng.below(len(p.x), seed, rng.ROWS, t, i) for i in range(p.batch)] if p.batch else slice(None)
         data, y = p.x[picked], p.y[picked]
-        inputs = [data]
-        for i, (o, a, b) in enumerate(layers):
+        inputs, sums, normal = [data], [], []
+        for o, a, b in layers[:-1]:
             z = inputs[-1] @ x[o : o + a * b].reshape(a, b) + x[o + a * b : o + (a + 1) * b]
-            inputs.append(z if i == len(layers) - 1 else np.maximum(z, 0))
-        z = inputs.pop()
+            if normed:
+                o += (a + 1) * b
+                root = np.sqrt(z.var(axis=1, keepdims=True) + 1e-5)
+                normal.append(((z - z.mean(axis=1, keepdims=True)) / root, root))
+                z = normal[-1][0] * x[o : o + b] + x[o + b : o + 2 * b]
+            sums.append(z)
+            inputs.append(value(z))
+        o, a, b = layers[-1]
+        z = inputs[-1] @ x[o : o + a * b].reshape(a, b) + x[o + a * b :]
         if p.loss == "softmax":
             top = z.max(axis=1, keepdims=True)
             log_norm = np.log(np.exp(z - top).sum(axis=1, keepdims=True)) + top
@@ -123,20 +146,26 @@ def task(optimizer, p, hyper, steps, seed=0, schedule=None):
             losses.append(float((np.logaddexp(0, z[:, 0]) - y * z[:, 0]).mean()))
             delta = (1 / (1 + np.exp(-z)) - y[:, None]) / len(y)
         g = np.zeros(size)
-        for o, a, b in reversed(layers):
-            below = inputs.pop()
-            g[o : o + a * b] = (below.T @ delta).ravel()
+        for i, (o, a, b) in reversed(list(enumerate(layers))):
+            if i < len(layers) - 1:
+                delta = delta * slope_of(sums[i])
+                if normed:
+                    (n, root), gain = normal[i], slice(o + (a + 1) * b, o + (a + 2) * b)
+                    g[gain], g[gain.stop : gain.stop + b] = (delta * n).sum(axis=0), delta.sum(axis=0)
+                    delta = delta * x[gain]
+                    along = (delta * n).mean(axis=1, keepdims=True)
+                    delta = (delta - delta.mean(axis=1, keepdims=True) - n * along) / root
+            g[o : o + a * b] = (inputs[i].T @ delta).ravel()
             g[o + a * b : o + (a + 1) * b] = delta.sum(axis=0)
-            delta = (delta @ x[o : o + a * b].reshape(a, b).T) * (below > 0)
+            delta = delta @ x[o : o + a * b].reshape(a, b).T
         if t < steps:
             h_t = at(h, schedule, t + 1, steps)
             clock, now = r.per_step(t + 1.0, clock, h_t)
             pairs, o = [], 0
             states = [r.State(*s) for s in zip(*state, strict=True)] or [r.State()] * size
-            for a, b in pairwise(p.widths):
-                for n in (a * b, b):  # a tensor at a time
-                    pairs += updates(r, x[o : o + n], g[o : o + n], states[o : o + n], h_t, now)
-                    o += n
+            for n in p.model.tensors:  # a tensor at a time
+                pairs += updates(r, x[o : o + n], g[o : o + n], states[o : o + n], h_t, now)
+                o += n
             x = np.array([new for new, _ in pairs])
             state = r.State(*np.array([s for _, s in pairs]).T)
     return np.array(losses), x

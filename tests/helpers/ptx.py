@@ -51,6 +51,8 @@ def type_of(value: Any) -> Any:
     """The type of a kernel's argument."""
     if isinstance(value, np.ndarray):
         return types.Array(numba.from_dtype(value.dtype), value.ndim, "C")
+    if isinstance(value, tuple):
+        return types.BaseTuple.from_types(tuple(map(type_of, value)), type(value))
     return numba.typeof(value)
 
 

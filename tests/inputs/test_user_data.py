@@ -115,9 +115,10 @@ def test_a_column_that_numbers_the_rows_is_dropped(made, name, first):
 
 @pytest.mark.parametrize("numbers", [[0, *range(9)], [2 * i for i in NUMBER], [i + 0.5 for i in NUMBER]])
 def test_other_content_or_another_name_is_kept(made, numbers):
-    assert made(table(Id=numbers, **COLUMNS)).widths[0] == 2
-    assert made(table(number=NUMBER, **COLUMNS)).widths[0] == 2
-    assert made(table(id=NUMBER, **COLUMNS), target_column="id", loss="squares").widths[0] == 2  # never the target
+    assert made(table(Id=numbers, **COLUMNS)).model.widths[0] == 2
+    assert made(table(number=NUMBER, **COLUMNS)).model.widths[0] == 2
+    targeted = made(table(id=NUMBER, **COLUMNS), target_column="id", loss="squares")
+    assert targeted.model.widths[0] == 2  # never the target
 
 
 # --- columns and options ---------------------------------------------------------------------------------------------
@@ -148,7 +149,7 @@ def test_columns_are_dropped_by_name_and_by_position(made):
     plain = rows_of(made(table(b=[9, 8, 7, 6, 4], y=[0, 1, 0, 1, 1])))
     for drop in (["a", "word"], [1, 2], ["word", -4], ["a", 1, "word"]):
         np.testing.assert_array_equal(rows_of(made(content, drop=drop)), plain)
-    assert made(content, drop="word").widths[0] == 2
+    assert made(content, drop="word").model.widths[0] == 2
     for drop, said in (("wrd", "did you mean 'word'"), ("y", "which is the target"), (-1, "which is the target")):
         with pytest.raises(InputError, match=said):
             made(content, drop=drop)
@@ -168,7 +169,7 @@ def test_words_that_mean_missing(made):
     with pytest.raises(InputError, match=r"numbers in column 'a', and 'unknown' in row 1: problem\.na"):
         made(content)
     task = made(content, na=["unknown", -999], standardize=False, held_out=0)
-    assert sorted(task.x[:, 0]) == [1, 4, 5, 7] and task.widths == (1, 2)
+    assert sorted(task.x[:, 0]) == [1, 4, 5, 7] and task.model.widths == (1, 2)
     with pytest.raises(
         InputError, match=r"NaN or infinite values in 1 rows, the first is row 0, in column 'a': problem\.na"
     ):
@@ -299,13 +300,13 @@ def test_rows_that_a_file_holds_out_are_held_out(made):
 def test_images_words_and_dropped_columns_of_arrays(made):
     images = np.arange(5 * 2 * 3).reshape(5, 2, 3)
     task = made({"X": images, "y": np.array(WORDS), "names": np.array(["a"])}, "a.npz", standardize=False, drop=[1, -1])
-    assert task.widths == (4, 2)
+    assert task.model.widths == (4, 2)
     assert rows_of(task)[0].tolist() == [1, 2, 3, 4, 0]
     assert task.about == (
         "a.npz: 5 rows, 4 features, 2 x 3 flattened, target 'y' (2 classes), 1 row held out; dropped: column 1, "
         "column 6, array 'names'"
     )
-    assert made({"x": np.eye(5), "y": np.array(WORDS, "S3")}, "a.npz").widths == (5, 2)
+    assert made({"x": np.eye(5), "y": np.array(WORDS, "S3")}, "a.npz").model.widths == (5, 2)
     holes = np.where(np.eye(6) > 0, np.nan, images[0, 0, 1])[:, :2]
     assert len(rows_of(made({"x": holes, "y": np.arange(6) % 2}, "a.npz", na=[]))) == 4
 
@@ -370,7 +371,7 @@ def test_a_table_that_unpacks_to_more_than_the_limit_is_refused(made, monkeypatc
     monkeypatch.setattr(tables, "LIMIT", 10_000)
     with pytest.raises(InputError, match="unpacks to more than 1e-05 GB, the most that is read"):
         made(gzip.compress(XOR.encode() * 1000), "mine.csv.gz")
-    assert made(gzip.compress(XOR.encode()), "mine.csv.gz").widths == (2, 2)
+    assert made(gzip.compress(XOR.encode()), "mine.csv.gz").model.widths == (2, 2)
 
 
 # --- nothing held out ------------------------------------------------------------------------------------------------

@@ -100,9 +100,11 @@ def test_types_count():
 
 def test_a_task_counts_by_all_that_its_file_builds(tmp_path):
     """Also what is none of its settings: `build` may have it as a number."""
-    text = "import dataclasses\nfrom adamx.problems.moons_logistic import build as made\n"
+    text = "import dataclasses\nfrom adamx.models.mlp import Mlp\n"
+    text += "from adamx.problems.moons_logistic import build as made\n"
     text += "def build(): return dataclasses.replace(made(), {})\n"
-    built = ("batch=8", "batch=16", "minimum=0.1", "target=0.2", "widths=(2, 3, 1)", "widths=(2, 4, 1)")
+    models = ("Mlp((2, 3, 1))", "Mlp((2, 4, 1))", "Mlp((2, 3, 1), 'gelu')", "Mlp((2, 3, 1), norm='layer')")
+    built = ("batch=8", "batch=16", "minimum=0.1", "target=0.2", *(f"model={each}" for each in models))
     assert len({of(tmp_path, text.format(each)).digest for each in built}) == len(built)
 
 

@@ -11,11 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from adamx.engine.kernels.network import Scratch, network
-from adamx.engine.kernels.team import ALONE
 from adamx.inputs.datasets import read
 from adamx.inputs.errors import InputError
-from adamx.problems import LOSSES, Landscape, Task, problem, problems, settings
+from adamx.problems import Landscape, Task, problem, problems, settings
 
 TASKS = {name: "batch" in settings(name) for name in problems()}
 LANDSCAPES = [name for name, task in TASKS.items() if not task]
@@ -113,6 +111,10 @@ def test_settings():
         ("digits_mlp", {"batch": 2.5}, "whole number"),
         ("digits_mlp", {"held_out": 1.5}, "held_out"),
         ("digits_mlp", {"depth": 3}, "unknown setting"),
+        ("digits_mlp", {"activation": "gleu"}, "did you mean 'gelu'"),
+        ("digits_mlp", {"activation": ["relu", "gelu"]}, "unknown problem.activation"),
+        ("digits_mlp", {"norm": "batch"}, "unknown problem.norm 'batch'"),
+        ("moons_logistic", {"activation": None}, "allowed: gelu, relu, tanh"),
         ("dataset", {}, "problem.path is empty"),
         ("dataset", {"path": "nowhere.csv"}, "does not exist"),
     ]:
@@ -156,11 +158,11 @@ def test_a_users_own_file(tmp_path):
 def test_a_users_own_data(tmp_path, csv):
     text = "a,b,kind\n" + "".join(f"{i},{i % 3},{'xy'[i % 2]}\n" for i in range(20))
     p = problem("dataset", {"path": csv(text), "loss": "logistic"})
-    assert p.widths == (2, 1)
+    assert p.model.widths == (2, 1)
     assert set(p.y) == {0.0, 1.0}
     path = tmp_path / "data.npz"
     np.savez(path, x=np.eye(8), y=np.arange(8.0))
-    assert problem("dataset", {"path": str(path), "loss": "squares"}).widths == (8, 1)
+    assert problem("dataset", {"path": str(path), "loss": "squares"}).model.widths == (8, 1)
 
     for text, words in [
         ("a,b\n1,2\n3,\n5,6\n7,8\n", "NaN or infinite values in 1 rows, the first is row 1"),
@@ -180,40 +182,12 @@ def test_a_users_own_data(tmp_path, csv):
         read(str(path), None)
 
 
-@pytest.mark.parametrize("capacity", [7, 3])
-@pytest.mark.parametrize("hidden", [(), (5,), (4, 3)])
-@pytest.mark.parametrize("loss", LOSSES)
-def test_network_gradient_is_the_slope(hidden, loss, capacity):
-    """The gradient of the model behind every task, in plain Python and float64, against finite differences.
-
-    All rows go through the network at once, or a few at a time.
-    """
-    net = network("float64", ALONE)
-    rng = np.random.default_rng(3)
-    rows, features, outputs = 7, 6, 4 if loss == "softmax" else 1
-    widths = np.array([features, *hidden, outputs])
-    size = sum((a + 1) * b for a, b in itertools.pairwise(widths))
-    x = rng.standard_normal(size)
-    data = rng.standard_normal((rows, features))
-    y = rng.integers(0, max(outputs, 2), rows).astype(float)
-    acts, slopes, g = np.empty(capacity * widths.sum()), np.empty(capacity * widths[1:].sum()), np.empty(size)
-    scratch = Scratch(acts, slopes, np.empty(capacity, np.int64), np.empty(size))
-
-    def value(point):
-        return net.walk(LOSSES.index(loss), point, widths, data, y, 0, 0, 0, True, capacity, scratch, g)[0]
-
-    value(x)
-    analytic = g.copy()
-    numeric = [central_difference(value, x, i) for i in range(size)]
-    np.testing.assert_allclose(analytic, numeric, rtol=1e-6, atol=1e-8)
-
-
 @pytest.mark.parametrize("name", [name for name, task in TASKS.items() if task and name != "dataset"])
 def test_tasks_are_standardised_and_split(name):
     p = problem(name)
     assert isinstance(p, Task)
-    assert p.widths[0] == p.x.shape[1] == p.val_x.shape[1]
+    assert p.model.widths[0] == p.x.shape[1] == p.val_x.shape[1]
     assert len(p.x) == len(p.y) > len(p.val_x) == len(p.val_y)
     assert np.abs(p.x.mean(axis=0)).max() < 1e-9
     assert math.isclose(p.x.std(axis=0).max(), 1.0, rel_tol=1e-9)
-    assert p.dim == sum((a + 1) * b for a, b in zip(p.widths, p.widths[1:], strict=False))
+    assert p.dim == sum((a + 1) * b for a, b in itertools.pairwise(p.model.widths))

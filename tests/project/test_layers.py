@@ -12,8 +12,8 @@ ROOT = Path(adamx.__file__).parent
 # A room may import those that stand before it, and its own files one another. What a longer name tells apart has a
 # place of its own, before the rest of its folder.
 ORDER = (
-    "inputs.errors inputs.commands inputs.files inputs.axes portable regimes schedules optimizers inputs problems "
-    "instruments engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine "
+    "inputs.errors inputs.commands inputs.files inputs.axes portable regimes schedules optimizers inputs models "
+    "problems instruments engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine "
     "watch.tape watch.scene torch optax record analysis report sweep race reproduce replay why watch doctor open "
     "sweep.recorded sweep.python sweep.__init__ _hydra _moved __main__"
 ).split()

@@ -15,6 +15,7 @@ from adamx.engine.cpu import landscape, task
 from adamx.engine.cpu.landscape import LANES
 from adamx.engine.kernels.landscape import kind_of
 from adamx.engine.kernels.layout import Layout
+from adamx.engine.kernels.task import kind_of as kind_of_task
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError, whole
 from adamx.portable.cache import on_disk
@@ -61,7 +62,7 @@ def chunk_runs(problem: Compiled, whole: Chunk) -> int:
 def _kernel(problem: Compiled, chunk: Chunk) -> tuple[Layout, Any]:
     if isinstance(problem, Landscape):
         return landscape.kernel_for(kind_of(problem, chunk))
-    return task.kernel_for(chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+    return task.kernel_for(kind_of_task(problem, chunk))
 
 
 def compiled(problem: Compiled, chunk: Chunk) -> bool:
@@ -75,7 +76,7 @@ def run(problem: Compiled, chunk: Chunk) -> Results:
     arrays = prepare(problem, chunk, layout)
     with nullcontext() if isinstance(problem, Landscape) else _one_thread_a_run():
         for times in chunk.launches(int(LAUNCH_SECONDS / cost(problem, len(chunk))), LAUNCH_SECONDS):
-            kernel(*arrays, *times)
+            kernel(*arrays, times)
     return read(problem, chunk, layout, arrays, "cpu")
 
 

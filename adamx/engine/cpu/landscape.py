@@ -32,11 +32,13 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
     TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
     lanes = np.uint64(LANES)
 
-    def kernel(
-        carry, marks, seeds, params, criteria, minimum, noise, minimizers, loss, final, out, t0, t1, steps, tail, every,
-    ):  # fmt: skip
-        runs = carry.shape[1]
-        for block in numba.prange((runs + LANES - 1) // LANES):
+    def kernel(runs, constants, curves, times):
+        carry, marks, seeds = runs
+        params, criteria, minimum, noise, minimizers = constants
+        loss, final, out = curves
+        t0, t1, steps, tail, every = times
+        every_run = carry.shape[1]
+        for block in numba.prange((every_run + LANES - 1) // LANES):
             a = np.empty((TOTAL, LANES), real)
             k = np.empty((MARKS, LANES), np.int32)
             seed = np.empty(LANES, np.int64)
@@ -45,13 +47,13 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
             matrix = np.empty((dim, dim), real)
             first = block * LANES
             for at in range(LANES):
-                run = min(first + at, runs - 1)
+                run = min(first + at, every_run - 1)
                 seed[at] = seeds[run]
                 for row in range(TOTAL):
                     a[row, at] = carry[row, run]
                 for row in range(MARKS):
                     k[row, at] = marks[row, run]
-            count = min(LANES, runs - first)
+            count = min(LANES, every_run - first)
             c = load_criteria(criteria, 0)
             low, sigma = minimum[0], noise[0]
             for t in range(t0, t1):

@@ -7,21 +7,21 @@ on streams of their own: the results of one travel while the next is computed, a
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cache
+from functools import cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
 from numba import cuda
 
-from adamx.engine.arrays import FILLED, OF_RUNS, WRITTEN, prepare, read
+from adamx.engine.arrays import LEFT, prepare, read, size
 from adamx.engine.chunk import Chunk
 from adamx.engine.cuda import device, landscape, task
 from adamx.engine.kernels.landscape import Kind, kind_of
 from adamx.engine.kernels.layout import Layout
+from adamx.engine.kernels.task import Kind as KindOfTask
+from adamx.engine.kernels.task import kind_of as kind_of_task
 from adamx.engine.results import Results
-from adamx.optimizers import Rule
 from adamx.portable.cache import on_disk
-from adamx.portable.precision import Storage
 from adamx.problems import Compiled, Landscape
 
 LAUNCH_SECONDS = 0.25  # between two looks at Ctrl-C and the progress bar
@@ -58,35 +58,30 @@ def at_once() -> int:
 
 def chunk_runs(problem: Compiled, whole: Chunk) -> int:
     """How many runs make a chunk: a share for every GPU, as many as fit its memory."""
-    one = prepare(problem, whole.part(slice(0, 1)), _job(problem, whole).layout)._asdict()
-    size = sum(values.nbytes for name, values in one.items() if name in OF_RUNS)
+    one = size(prepare(problem, whole.part(slice(0, 1)), _job(problem, whole).layout))
     limits = LANDSCAPES if isinstance(problem, Landscape) else TASKS
-    fit = min(MEMORY * device.memory()[1] / AHEAD / size, limits.most)
+    fit = min(MEMORY * device.memory()[1] / AHEAD / one, limits.most)
     share = -(-len(whole) // at_once())
     return max(1, min(int(fit), max(share, limits.few)))
 
 
 class Job(NamedTuple):
-    """A chunk's kernel, and its launch: blocks, their threads and bytes of shared memory; then more arguments, which
-    follow the arrays: an array of these is given by its shape and type."""
+    """A chunk's kernel, and its launch: blocks, their threads and bytes of shared memory; and of a task its Plan."""
 
     layout: Layout
     kernel: Any
     blocks: int
     threads: int
     shared_bytes: int
-    more: tuple[Any, ...]
+    plan: task.Plan | None
 
 
 def _job(problem: Compiled, chunk: Chunk) -> Job:
     if isinstance(problem, Landscape):
-        return Job(*_of_landscape(kind_of(problem, chunk)), -(-len(chunk) // THREADS), THREADS, 0, ())
+        return Job(*_of_landscape(kind_of(problem, chunk)), -(-len(chunk) // THREADS), THREADS, 0, None)
     plan = task.plan(problem, chunk.rule, chunk.dtype, chunk.instruments)
-    kernel = _of_task(chunk.rule, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
-    count = min(len(chunk), TASKS.blocks)
-    scratch = ((count, plan.capacity), np.int64), ((count, plan.scratch), chunk.dtype)
-    more = (plan.capacity, plan.layers_shared, plan.run_shared, *scratch)
-    return Job(*kernel, count, plan.threads, plan.shared_bytes, more)
+    kernel = _of_task(kind_of_task(problem, chunk))
+    return Job(*kernel, min(len(chunk), TASKS.blocks), plan.threads, plan.shared_bytes, plan)
 
 
 @cache
@@ -96,11 +91,9 @@ def _of_landscape(kind: Kind) -> tuple[Layout, Any]:
 
 
 @cache
-def _of_task(
-    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...]
-) -> tuple[Layout, Any]:
-    layout, kernel = task.kernel_for(rule, dtype, schedule, storage, shown)
-    return layout, device.jit(kernel, f"{rule.name}_task_{dtype}_{schedule}_{storage.params}", dtype)
+def _of_task(kind: KindOfTask) -> tuple[Layout, Any]:
+    layout, kernel = task.kernel_for(kind)
+    return layout, device.jit(kernel, kind.name, kind.dtype)
 
 
 def compiled(problem: Compiled, chunk: Chunk) -> bool:
@@ -118,21 +111,25 @@ def run(problem: Compiled, chunk: Chunk) -> Results:
     with device.explained(), device.mine():
         job = _job(problem, chunk)
         here, stream = prepare(problem, chunk, job.layout), device.stream()
-        there = [_send(name, value, stream) for name, value in here._asdict().items()]
-        more = [cuda.device_array(*v, stream=stream) if isinstance(v, tuple) else v for v in job.more]
+        there = (*(_send(group, stream) for group in here[:-1]), _empty(here.curves, stream))
+        runs, curves = there[0], there[-1]
+        if job.plan:
+            there = (*there, job.plan.place(job.blocks, chunk.dtype, partial(cuda.device_array, stream=stream)))
         for times in chunk.launches(FIRST_STEPS, LAUNCH_SECONDS):
-            device.launch(job.kernel, (job.blocks, job.threads, stream, job.shared_bytes), (*there, *more, *times))
+            device.launch(job.kernel, (job.blocks, job.threads, stream, job.shared_bytes), (*there, times))
             stream.synchronize()
-        for name, array in zip(here._fields, there, strict=True):
-            if name in WRITTEN:
-                device.fetch(array, getattr(here, name))
+        for name in (name for name in LEFT if name in here.runs._fields):
+            device.fetch(getattr(runs, name), getattr(here.runs, name))
+        for far, near in zip(curves, here.curves, strict=True):
+            device.fetch(far, near)
     return read(problem, chunk, job.layout, here, "cuda")
 
 
-def _send(name: str, value: Any, stream: Any) -> Any:
-    """A kernel's argument on the GPU."""
-    if not isinstance(value, np.ndarray):
-        return value
-    if name in FILLED:
-        return cuda.device_array(value.shape, value.dtype, stream=stream)
-    return cuda.to_device(value, stream=stream)
+def _send(group: Any, stream: Any) -> Any:
+    """A group of a kernel's arguments, its arrays on the GPU."""
+    return group._make(cuda.to_device(v, stream=stream) if isinstance(v, np.ndarray) else v for v in group)
+
+
+def _empty(group: Any, stream: Any) -> Any:
+    """A group of arrays that the kernel fills, on the GPU."""
+    return group._make(cuda.device_array(v.shape, v.dtype, stream=stream) for v in group)

@@ -48,9 +48,11 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
         for row in static(dim):
             b[run, row] = a[row, 0]
 
-    def kernel(
-        carry, marks, seeds, params, criteria, minimum, noise, minimizers, loss, final, out, t0, t1, steps, tail, every,
-    ):  # fmt: skip
+    def kernel(runs, constants, curves, times):
+        carry, marks, seeds = runs
+        params, criteria, minimum, noise, minimizers = constants
+        loss, final, out = curves
+        t0, t1, steps, tail, every = times
         run = cuda.grid(1)
         if run < carry.shape[1]:
             a = cuda.local.array((TOTAL, 1), real)

@@ -2,10 +2,9 @@
 
 The launch, for the `Plan` of `plan(...)` and arrays of `arrays.prepare` in which state is (runs, fields * parameters):
 
-    kernel[blocks, plan.threads, stream, plan.shared_bytes](
-        *arrays, plan.capacity, plan.layers_shared, plan.run_shared, rows, scratch, t0, t1, steps, tail, every)
+    kernel[blocks, plan.threads, stream, plan.shared_bytes](*arrays, place, times)
 
-with rows (blocks, plan.capacity) int64 and scratch (blocks, plan.scratch) of any content. There may be fewer blocks
+with the `Place` of `plan.place(blocks)`, its arrays of any content. There may be fewer blocks
 than runs: each takes one after another. What a launch leaves in the arrays is all that the next one needs.
 
 A batch goes through the network `capacity` rows at a time, so that the rows' activations and slopes are in shared
@@ -16,6 +15,7 @@ the same to the bit at every launch, whatever the other runs.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -25,13 +25,12 @@ from numba import cuda, from_dtype, int32
 from adamx import instruments
 from adamx.engine.cuda.device import SIMULATED
 from adamx.engine.kernels.layout import Layout
-from adamx.engine.kernels.network import Scratch
 from adamx.engine.kernels.sharpness import spare_of, spare_size
-from adamx.engine.kernels.task import Look, training
-from adamx.engine.kernels.team import LEFT, RIGHT, Team
+from adamx.engine.kernels.task import Kind, Look, Own, Work, training
+from adamx.models import Scratch
 from adamx.optimizers import Rule
 from adamx.portable import portable
-from adamx.portable.precision import Storage
+from adamx.portable.team import LEFT, RIGHT, Team
 from adamx.portable.unroll import offsets
 from adamx.problems import Task
 
@@ -200,6 +199,16 @@ def block(dtype: str, threads: int) -> Team:
     return Team(share, rows, columns, first, sync, total, dot, sums, product)
 
 
+class Place(NamedTuple):
+    """Where a block works: numbers of a `Plan`, rows (blocks, capacity) int64 and scratch (blocks, plan.scratch)."""
+
+    capacity: Any
+    layers_shared: Any
+    run_shared: Any
+    rows: Any
+    scratch: Any
+
+
 class Plan(NamedTuple):
     """How a task is laid out on a GPU.
 
@@ -219,6 +228,11 @@ class Plan(NamedTuple):
     shared_bytes: int
     scratch: int
 
+    def place(self, blocks: int, dtype: str, array: Callable[..., Any]) -> Place:
+        """What the kernel is given of it, for so many blocks; array(shape, dtype) makes an array."""
+        work = array((blocks, self.capacity), np.int64), array((blocks, self.scratch), dtype)
+        return Place(self.capacity, self.layers_shared, self.run_shared, *work)
+
 
 def plan(
     problem: Task, rule: Rule, dtype: str, shown: tuple[str, ...], threads: int = THREADS, room: int = SHARED_BYTES
@@ -226,7 +240,8 @@ def plan(
     """The Plan of a task under a rule; `shown` are the instruments, and `room` bytes of shared memory are a block's."""
     (tall, _), reserved, itemsize = _tile(threads), _reserved(threads).end, np.dtype(dtype).itemsize
     wanted = max(problem.batch or len(problem.x), min(len(problem.x), tall))
-    of_row = 2 * sum(problem.widths) - problem.widths[0]
+    row = problem.model.row
+    of_row = row.acts + row.slopes
     fit = (room // itemsize - reserved) // of_row
     layers_shared = fit >= min(wanted, LEAST_ROWS)
     capacity = min(wanted, fit if layers_shared else 2 * tall)
@@ -236,69 +251,57 @@ def plan(
     run_shared = reserved + layers * layers_shared + own <= room // itemsize
     looks = 3 * problem.dim * bool(instruments.curves(shown, 0))
     if "sharpness" in shown:
-        looks += spare_size(problem.dim, capacity * (sum(problem.widths) - problem.widths[0]))
+        looks += spare_size(problem.dim, capacity, row.slopes, row.tangents)
     scratch = layers * (not layers_shared) + 2 * problem.dim * (not run_shared) + looks
     shared = reserved + layers * layers_shared + own * run_shared
     return Plan(threads, capacity, layers_shared, run_shared, shared * itemsize, scratch)
 
 
 @cache
-def kernel_for(
-    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...], threads: int = THREADS
-) -> tuple[Layout, Any]:
+def kernel_for(kind: Kind, threads: int = THREADS) -> tuple[Layout, Any]:
     """The layout of a run's column and the kernel, to be compiled and launched as the module's docstring says."""
-    number, zero = from_dtype(np.dtype(dtype)), np.dtype(dtype).type(0)
-    team = block(dtype, threads)
-    layout, train = training(rule, dtype, schedule, storage, shown, team)
+    number, zero = from_dtype(np.dtype(kind.dtype)), np.dtype(kind.dtype).type(0)
+    team = block(kind.dtype, threads)
+    layout, train = training(kind, team)
     share, sync = team.share, team.sync
     ZERO, END = _reserved(threads)[-2:]
-    seen = bool(instruments.curves(shown, 0))
+    seen = bool(instruments.curves(kind.shown, 0))
 
     @portable
     def copy(a, b):
         for i in share(0, len(a)):
             b[i] = a[i]
 
-    def kernel(
-        carry, marks, seeds, x, moved, state, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, minimizers, curves, out, capacity, layers_shared, run_shared, rows, scratch, t0, t1, steps,
-        tail, every,
-    ):  # fmt: skip
-        shared, own = cuda.shared.array(0, number), scratch[cuda.blockIdx.x]
+    def kernel(runs, data, model, curves, place, times):
+        shared, own, capacity = cuda.shared.array(0, number), place.scratch[cuda.blockIdx.x], place.capacity
         shared[ZERO] = zero
         sync()
         shared = shared[END:]
-        size, units = x.shape[1], 0
-        for i in range(len(widths)):
-            units += widths[i]
-        top, end = capacity * units, capacity * (2 * units - widths[0])
-        layers = shared[:end] if layers_shared else own[:end]
-        rest = own if layers_shared else own[end:]
-        held = (shared[end:] if layers_shared else shared) if run_shared else rest
-        rest = rest if run_shared else rest[2 * size :]
+        size, top, end = runs.x.shape[1], capacity * model.acts, capacity * (model.acts + model.slopes)
+        layers = shared[:end] if place.layers_shared else own[:end]
+        rest = own if place.layers_shared else own[end:]
+        held = (shared[end:] if place.layers_shared else shared) if place.run_shared else rest
+        rest = rest if place.run_shared else rest[2 * size :]
         g, part = held[:size], held[size : 2 * size]
-        work = Scratch(layers[:top], layers[top:end], rows[cuda.blockIdx.x], part)
+        scratch = Scratch(capacity, layers[:top], layers[top:end], place.rows[cuda.blockIdx.x], part)
         look = Look(rest[:size], rest[size : 2 * size], rest[2 * size : 3 * size])
         rest = rest[3 * size :] if seen else rest
-        spare = spare_of(rest, size, end - top)
-        for run in range(cuda.blockIdx.x, len(seeds), cuda.gridDim.x):
-            point, step, memory = x[run], moved[run], state[run]
-            if run_shared:
-                point, step, memory = held[2 * size : 3 * size], held[3 * size : 4 * size], held[4 * size :]
-                copy(x[run], point)
-                copy(moved[run], step)
-                copy(state[run], memory)
+        work = Work(g, scratch, look, spare_of(rest, size, capacity, model.slopes, model.tangents))
+        for run in range(cuda.blockIdx.x, len(runs.seeds), cuda.gridDim.x):
+            there = Own(runs.x[run], runs.moved[run], runs.state[run])
+            here = there
+            if place.run_shared:
+                here = Own(held[2 * size : 3 * size], held[3 * size : 4 * size], held[4 * size :])
+                copy(there.x, here.x)
+                copy(there.moved, here.moved)
+                copy(there.state, here.state)
                 sync()
-            train(
-                run, carry, marks, seeds[run], point, step, memory, fresh, data, labels, val_data, val_labels, widths,
-                kind, batch, criteria, minimizers, curves, out, g, capacity, work, look, spare, t0, t1,
-                steps, tail, every,
-            )  # fmt: skip
+            train(run, here, runs, data, model, curves, work, times)
             sync()
-            if run_shared:
-                copy(point, x[run])
-                copy(step, moved[run])
-                copy(memory[: len(state[run])], state[run])
+            if place.run_shared:
+                copy(here.x, there.x)
+                copy(here.moved, there.moved)
+                copy(here.state[: len(there.state)], there.state)
                 sync()
 
     return layout, kernel

@@ -18,10 +18,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from adamx.engine.kernels.curvature import Tangents, curvature
-from adamx.engine.kernels.team import Team
+from adamx.engine.kernels.curvature import curvature
+from adamx.models import Family, Tangents
 from adamx.portable import portable, rng, specialise
 from adamx.portable.dual import dual
+from adamx.portable.team import Team
 from adamx.portable.unroll import generate, rows
 
 SWEEPS = 12  # of Jacobi's method: its convergence is quadratic
@@ -99,24 +100,25 @@ class Spare(NamedTuple):
 
 
 @portable
-def spare_size(size, units):
-    """Numbers that a `Spare` takes, of `size` parameters; units are those of all rows, without the first layer's."""
-    return 5 * size + 2 * units + 2 * PRODUCTS
+def spare_size(size, capacity, slopes, tangents):
+    """Numbers that a `Spare` takes, of `size` parameters; slopes and tangents are numbers a row, as in `models.Row`."""
+    return 5 * size + capacity * (slopes + tangents) + 2 * PRODUCTS
 
 
 @portable
-def spare_of(flat, size, units):
+def spare_of(flat, size, capacity, slopes, tangents):
     """The Spare in a flat array."""
-    vectors, rows = flat[: 5 * size], flat[5 * size : 5 * size + 2 * units]
-    rest = flat[5 * size + 2 * units :]
+    vectors, rest = flat[: 5 * size], flat[5 * size :]
+    middle, end = capacity * tangents, capacity * (tangents + slopes)
+    turned, matrix = rest[:end], rest[end:]
     return Spare(
         vectors[:size],
         vectors[size : 2 * size],
         vectors[2 * size : 3 * size],
         vectors[3 * size : 4 * size],
-        rest[:PRODUCTS],
-        rest[PRODUCTS : 2 * PRODUCTS],
-        Tangents(rows[:units], rows[units:], vectors[4 * size :]),
+        matrix[:PRODUCTS],
+        matrix[PRODUCTS : 2 * PRODUCTS],
+        Tangents(turned[:middle], turned[middle:], vectors[4 * size :]),
     )
 
 
@@ -156,20 +158,20 @@ def largest_of_three_diagonals(diagonal, beside, n):
 
 
 @cache
-def of_task(dtype: str, team: Team) -> Callable[..., Any]:
-    """f(kind, x, widths, rate, seed, data, labels, capacity, scratch, spare) of one run.
+def of_task(kind: Family, dtype: str, team: Team) -> Callable[..., Any]:
+    """f(x, rate, seed, model, rows, scratch, spare) of one run.
 
-    scratch is the `network`'s, spare a `Spare`. NaN where PRODUCTS are not enough, or a number is not finite.
+    scratch is the model's, spare a `Spare`. NaN where PRODUCTS are not enough, or a number is not finite.
     """
     real: Any = np.dtype(dtype).type
     share, first_worker, sync, total = team.share, team.first, team.sync, team.total
-    gaussian, times = specialise(rng.gaussian, dtype), curvature(dtype, team)
+    gaussian, times = specialise(rng.gaussian, dtype), curvature(kind, dtype, team)
     largest = specialise(largest_of_three_diagonals, dtype)
     zero, nan = real(0), real(math.nan)
     near, least = real(NEAR[dtype]), real(2 * math.sqrt(np.finfo(real).eps))  # as rounding of the pivots leaves it
 
     @portable
-    def sharpness(kind, x, widths, rate, seed, data, labels, capacity, scratch, spare):
+    def sharpness(x, rate, seed, model, rows, scratch, spare):
         q, old, size = spare.q, spare.old, zero
         for i in share(0, len(x)):
             u, w = rng.bits(seed, PROBE, 0, i)
@@ -181,7 +183,7 @@ def of_task(dtype: str, team: Team) -> Callable[..., Any]:
                 q[i] /= norm
                 spare.along[i] = math.sqrt(rate[i]) * q[i]
             sync()
-            times(kind, x, spare.along, widths, data, labels, capacity, scratch, spare.tangents, spare.product)
+            times(x, spare.along, model, rows, scratch, spare.tangents, spare.product)
             within, beside = zero, zero
             for i in share(0, len(x)):
                 old[i] = math.sqrt(rate[i]) * spare.product[i] - before * old[i]

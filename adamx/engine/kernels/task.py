@@ -8,17 +8,49 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx import instruments, regimes
+from adamx.engine.chunk import Chunk
 from adamx.engine.kernels.layout import Layout, with_lr
-from adamx.engine.kernels.network import network
 from adamx.engine.kernels.sharpness import of_task
-from adamx.engine.kernels.team import Team
+from adamx.engine.kernels.walk import Draw, Rows, walking
 from adamx.instruments import Seen
+from adamx.models import Family
 from adamx.optimizers import Nothing, Rule
 from adamx.portable import portable, precision, specialise
 from adamx.portable.precision import Storage, keeper
+from adamx.portable.team import Team
 from adamx.portable.unroll import generate, rows
+from adamx.problems import Task
 from adamx.regimes import Criteria
 from adamx.schedules import SCHEDULES
+
+
+class Kind(NamedTuple):
+    """What picks a kernel; everything else about a run is a run-time value. `model` is a family's `kind`."""
+
+    rule: Rule
+    model: Family
+    dtype: str
+    schedule: str | None
+    storage: Storage
+    shown: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Of the compiled file."""
+        return f"{self.rule.name}_{self.model.name}_{self.dtype}_{self.schedule}_{self.storage.params}"
+
+
+def kind_of(problem: Task, chunk: Chunk) -> Kind:
+    """The kind of kernel that a chunk on a task needs."""
+    return Kind(chunk.rule, problem.model.kind, chunk.dtype, chunk.scheduled, chunk.storage, chunk.instruments)
+
+
+class Own(NamedTuple):
+    """One run's numbers, flat: x, and moved, the last move, (parameters,); state, field after field of all of them."""
+
+    x: Any
+    moved: Any
+    state: Any
 
 
 class Look(NamedTuple):
@@ -27,6 +59,18 @@ class Look(NamedTuple):
     before: Any
     root: Any
     rate: Any
+
+
+class Work(NamedTuple):
+    """What a run works with, of any content: its gradient (parameters,), a model's `Scratch`, and what instruments do.
+
+    A `Look` and a `Spare` are empty where none is asked for.
+    """
+
+    g: Any
+    scratch: Any
+    look: Any
+    spare: Any
 
 
 def _memory(rule: Rule) -> tuple[Any, Any]:
@@ -58,7 +102,7 @@ def _mean(rule: Rule, dtype: str, team: Team) -> Any:
 
 
 def _moves(rule: Rule, dtype: str, storage: Storage, team: Team) -> Any:
-    """f(x, g, memory, step, widths, h, now, seed, t): the update of all parameters; step becomes the move."""
+    """f(own, g, tensors, h, now, seed, t): the update of all parameters; own.moved becomes the move."""
     share, mean_of = team.share, _mean(rule, dtype, team)
     load, store = _memory(rule)
     keep = keeper(storage.params, storage.rounding, precision.PARAMS)
@@ -73,28 +117,26 @@ def _moves(rule: Rule, dtype: str, storage: Storage, team: Team) -> Any:
         update = portable(lambda x, g, state, h, now, mean: alone(x, g, state, h, now))
 
     @portable
-    def moves(x, g, memory, step, widths, h, now, seed, t):
-        size, first = np.uint64(len(x)), 0
-        for layer in range(len(widths) - 1):
-            a, b = widths[layer], widths[layer + 1]
-            for last in (first + a * b, first + (a + 1) * b):  # the weights, then the biases
-                mean = mean_of(x, g, memory, first, last, h, now)
-                for i in share(first, last):
-                    before = x[i]
-                    after, s = update(before, g[i], load(memory, size, i), h, now, mean)
-                    after = keep(after, seed, t, i)
-                    store(memory, size, i, state_kept(s, seed, t, len(x), i))
-                    step[i] = after - before
-                    x[i] = after
-                first = last
+    def moves(own, g, tensors, h, now, seed, t):
+        x, memory, size = own.x, own.state, np.uint64(len(own.x))
+        for k in range(len(tensors) - 1):
+            first, last = tensors[k], tensors[k + 1]
+            mean = mean_of(x, g, memory, first, last, h, now)
+            for i in share(first, last):
+                before = x[i]
+                after, s = update(before, g[i], load(memory, size, i), h, now, mean)
+                after = keep(after, seed, t, i)
+                store(memory, size, i, state_kept(s, seed, t, len(x), i))
+                own.moved[i] = after - before
+                x[i] = after
 
     return moves
 
 
 def _see(rule: Rule, dtype: str, team: Team) -> Any:
-    """f(x, g, memory, widths, clock, h, now, root, rate), before the update: all parameters' root and rate."""
+    """f(own, g, tensors, clock, h, now, look), before the update: look.root and look.rate of all parameters."""
     if not rule.preconditioner:
-        return portable(lambda x, g, memory, widths, clock, h, now, root, rate: None)
+        return portable(lambda own, g, tensors, clock, h, now, look: None)
     share, mean_of = team.share, _mean(rule, dtype, team)
     load, _ = _memory(rule)
     scale = specialise(rule.preconditioner, dtype)
@@ -103,27 +145,24 @@ def _see(rule: Rule, dtype: str, team: Team) -> Any:
         scale = portable(lambda x, g, state, clock, h, now, mean: alone(x, g, state, clock, h, now))
 
     @portable
-    def see(x, g, memory, widths, clock, h, now, root, rate):
-        size, first = np.uint64(len(x)), 0
-        for layer in range(len(widths) - 1):
-            a, b = widths[layer], widths[layer + 1]
-            for last in (first + a * b, first + (a + 1) * b):  # the weights, then the biases
-                mean = mean_of(x, g, memory, first, last, h, now)
-                for i in share(first, last):
-                    root[i], rate[i] = scale(x[i], g[i], load(memory, size, i), clock, h, now, mean)
-                first = last
+    def see(own, g, tensors, clock, h, now, look):
+        x, memory, size = own.x, own.state, np.uint64(len(own.x))
+        for k in range(len(tensors) - 1):
+            first, last = tensors[k], tensors[k + 1]
+            mean = mean_of(x, g, memory, first, last, h, now)
+            for i in share(first, last):
+                look.root[i], look.rate[i] = scale(x[i], g[i], load(memory, size, i), clock, h, now, mean)
 
     return see
 
 
 @cache
-def training(
-    rule: Rule, dtype: str, schedule: str | None, storage: Storage, shown: tuple[str, ...], team: Team
-) -> tuple[Layout, Any]:
+def training(kind: Kind, team: Team) -> tuple[Layout, Any]:
     """The layout of a run's column (a point of no coordinates: parameters have arrays of their own) and `train`."""
+    rule, family, dtype, schedule, storage, shown = kind
     real: Any = np.dtype(dtype).type
     layout = Layout(rule, 0, schedule is not None)
-    start, walk, *_ = network(dtype, team)
+    start, walk = family.functions(dtype, team).start, walking(family, dtype, team)
     share, first_worker, sync, dot = team.share, team.first, team.sync, team.dot
     per_step = specialise(rule.per_step, dtype)
     begin, track, track_tail = (specialise(f, dtype) for f in (regimes.begin, regimes.track, regimes.track_tail))
@@ -140,22 +179,24 @@ def training(
     measure, measured = instruments.measure(shown, 0, dtype), bool(names)
     see, limit_of, eps_of = _see(rule, dtype, team), instruments.limit_of(rule, dtype), instruments.eps_of(rule)
     sharp, SHARP = "sharpness" in shown, len(names) - 1
-    sharpness = portable(lambda kind, x, widths, rate, seed, data, labels, capacity, scratch, spare: rate[0])
+    sharpness = portable(lambda x, rate, seed, model, rows, scratch, spare: rate[0])
     if sharp:
-        sharpness = of_task(dtype, team)
+        sharpness = of_task(family, dtype, team)
 
     @portable
-    def train(
-        run, carry, marks, seed, point, moved, memory, fresh, data, labels, val_data, val_labels, widths, kind, batch,
-        criteria, minimizers, curves, out, g, capacity, scratch, look, spare, t0, t1, steps, tail, every,
-    ):  # fmt: skip
+    def train(run, own, runs, data, model, curves, work, times):
         """Run number `run` from step t0 up to t1.
 
-        Its point, last move, state and gradient are flat; what only one worker writes is read after a sync.
+        Its own numbers and gradient are flat; what only one worker writes is read after a sync. The groups are those
+        of `arguments`.
         """
-        c = load_criteria(criteria, 0)
-        if t0 == 0 and fresh:
-            start(point, widths, seed)
+        carry, marks, seed, point, moved = runs.carry, runs.marks, runs.seeds[run], own.x, own.moved
+        t0, t1, steps, tail, every = times
+        g, scratch, look, spare = work
+        rows, held = Rows(data.x, data.y), Rows(data.val_x, data.val_y)
+        c = load_criteria(data.criteria, 0)
+        if t0 == 0 and runs.fresh[run]:
+            start(point, model.sizes, seed)
             for i in share(0, len(point)):
                 point[i] = first_kept(point[i], seed, 0, i)
             sync()
@@ -163,20 +204,19 @@ def training(
             recorded = t % every == 0 or t == steps
             record = (t + every - 1) // every
             gap = real(0)
-            walks = 1 if not recorded else 3 if len(val_labels) > 0 else 2
+            walks = 1 if not recorded else 3 if len(held.y) > 0 else 2
             for walk_of in range(walks):  # the batch, which gives the gradient; all rows; the held-out
                 learn = walk_of == 0
-                value, right = walk(
-                    kind, point, widths, val_data if walk_of == 2 else data, val_labels if walk_of == 2 else labels,
-                    batch if learn else 0, seed, t, learn, capacity, scratch, g,
-                )  # fmt: skip
+                drawn = Draw(data.batch if learn else 0, seed, t)
+                value, right = walk(point, model, held if walk_of == 2 else rows, drawn, learn, scratch, g)
                 if learn:
                     gap = value
                 elif first_worker():
                     if t == 0 and walk_of == 1:
-                        whole = value if batch > 0 else gap  # the same bits as the first step's
+                        whole = value if data.batch > 0 else gap  # the same bits as the first step's
                         store_figures(carry, run, begin(whole, c))
-                    curves[2 * walk_of - 2, record, run], curves[2 * walk_of - 1, record, run] = value, right
+                    first = 2 * walk_of - 2
+                    curves.scores[first, record, run], curves.scores[first + 1, record, run] = value, right
             slope = dot(g, moved)
             if first_worker():
                 if t >= tail:
@@ -195,23 +235,23 @@ def training(
                 if measured and recorded:
                     for i in share(0, len(point)):
                         look.before[i] = point[i]
-                    see(point, g, memory, widths, clock, h, now, look.root, look.rate)
+                    see(own, g, model.tensors, clock, h, now, look)
                     sync()
-                move_all(point, g, memory, moved, widths, h, now, seed, t)
+                move_all(own, g, model.tensors, h, now, seed, t)
                 sync()
                 if first_worker():
                     store_clock(carry, run, clock)
                 if measured and recorded:
                     if first_worker():
                         limit = limit_of(clock, h, now)
-                        seen = Seen(look.before, g, moved, look.root, look.rate, minimizers, h.lr, eps_of(h), limit)
-                        measure(seen, out, record, run)
-                    if sharp:
-                        most = sharpness(
-                            kind, look.before, widths, look.rate, seed, data, labels, capacity, scratch, spare
+                        seen = Seen(
+                            look.before, g, moved, look.root, look.rate, data.minimizers, h.lr, eps_of(h), limit
                         )
+                        measure(seen, curves.shown, record, run)
+                    if sharp:
+                        most = sharpness(look.before, look.rate, seed, model, rows, scratch, spare)
                         if first_worker():
-                            out[SHARP, record, run] = most / h.lr
+                            curves.shown[SHARP, record, run] = most / h.lr
                 if t == steps:  # that step was only looked at
                     for i in share(0, len(point)):
                         point[i] = look.before[i]
