@@ -23,7 +23,7 @@ from adamx.inputs.errors import InputError, unknown
 from adamx.optimizers import Rule
 from adamx.portable import portable, specialise
 from adamx.portable.team import ALONE
-from adamx.portable.unroll import generate
+from adamx.portable.unroll import static, unrolled
 from adamx.problems import Landscape, Problem, Task
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -252,27 +252,35 @@ def limit_of(rule: Rule, dtype: str) -> Callable[..., Any]:
     """f(clock, h, now): the sharpness above which the rule with frozen rates diverges on a quadratic."""
     two = np.dtype(dtype).type(2)
     answer = specialise(rule.alternating, dtype) if rule.alternating else portable(lambda clock, h, now: two)
-    return generate(
-        "def limit_of(clock, h, now):\n    return two / (h.lr * answer(clock, h, now))\n", two=two, answer=answer
-    )
+    return portable(lambda clock, h, now: two / (h.lr * answer(clock, h, now)))
 
 
 def eps_of(rule: Rule) -> Callable[..., Any]:
     """f(h): the rule's eps, 0 where it has none."""
-    return generate(f"def eps_of(h):\n    return {'h.eps' if 'eps' in rule.Hyper._fields else 'h.lr * 0'}\n")
+    return portable((lambda h: h.eps) if "eps" in rule.Hyper._fields else (lambda h: h.lr * 0))
 
 
 def measure(chosen: Sequence[str], dim: int, dtype: str) -> Callable[..., Any]:
     """f(seen, out, record, run): fills rows of out (curves, records, runs), all but the sharpness."""
-    functions = {curve: f for name in chosen for curve, f in INSTRUMENTS[name].curves.items()}
-    lines, namespace = [], {}
-    for row, name in enumerate(curves(chosen, dim)):
-        if name not in functions:
-            lines.append(f"    out[{row}, record, run] = s.x[{name[1:]}]")  # of the path
-        elif function := functions[name]:
-            namespace[name] = specialise(function, dtype)
-            lines.append(f"    out[{row}, record, run] = {name}(s)")
-    return generate("def measure(s, out, record, run):\n" + "\n".join(lines or ["    pass"]) + "\n", **namespace)
+    functions = {f"x{i}": _coordinate(i) for i in range(dim)}
+    functions |= {curve: f for name in chosen for curve, f in INSTRUMENTS[name].curves.items() if f}
+    shown = [(row, functions[curve]) for row, curve in enumerate(curves(chosen, dim)) if curve in functions]
+    row, show, count = [row for row, _ in shown], [specialise(f, dtype) for _, f in shown], len(shown)
+
+    @unrolled
+    def measure(s, out, record, run):
+        for k in static(count):
+            out[row[k], record, run] = show[k](s)
+
+    return measure
+
+
+def _coordinate(i: int) -> Callable[..., Any]:
+    @portable
+    def of_point(s):
+        return s.x[i]
+
+    return of_point
 
 
 def markdown() -> str:

@@ -84,9 +84,11 @@ class Unroll(ast.NodeTransformer):
         self.generic_visit(node)
         if not isinstance(node.value, ast.Name) or not isinstance(node.slice, ast.Constant):
             return node
-        several, at = self.known.get(node.value.id), node.slice.value
+        several, at = self.known.get(node.value.id, self.items.get(node.value.id)), node.slice.value
         if not isinstance(several, (tuple, list)) or not isinstance(at, int):
             return node
+        if type(several[at]) is int:
+            return ast.Constant(several[at])
         name = f"{node.value.id}_{at}"
         self.items[name] = several[at]
         return ast.Name(name, ast.Load())

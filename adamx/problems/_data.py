@@ -72,10 +72,13 @@ def task(
 
 
 def _layers(features: int, hidden: int | Sequence[int], outputs: int, activation: str, norm: str) -> Mlp:
-    """The network; `hidden` may be one number, a list, or empty: then there is nothing to activate or to normalise."""
+    """The network; `hidden` may be one number, a list, or empty."""
     units = hidden if isinstance(hidden, Sequence) else [hidden]
     model = Mlp((features, *(whole("problem.hidden", h, 1) for h in units), outputs), activation, norm)
-    return model if units else Mlp(model.widths)
+    for name, typed in (("activation", activation), ("norm", norm)):
+        if not units and typed != getattr(Mlp, name):
+            raise InputError(f"problem.{name} is {typed!r}, and there is no hidden layer: problem.hidden=[32] has one")
+    return model
 
 
 def split(rows: int, held_out: float) -> tuple[np.ndarray, np.ndarray]:

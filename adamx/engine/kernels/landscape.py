@@ -14,7 +14,8 @@ import numpy as np
 
 from adamx import instruments, regimes
 from adamx.engine.chunk import Chunk
-from adamx.engine.kernels.layout import Layout, with_lr, with_mean
+from adamx.engine.kernels.layout import Layout
+from adamx.engine.kernels.rule import with_lr, with_mean
 from adamx.engine.kernels.sharpness import of_landscape
 from adamx.instruments import Crossings, Seen
 from adamx.optimizers import Nothing, Rule

@@ -9,7 +9,8 @@ import numpy as np
 
 from adamx import instruments, regimes
 from adamx.engine.chunk import Chunk
-from adamx.engine.kernels.layout import Layout, with_lr
+from adamx.engine.kernels.layout import Layout
+from adamx.engine.kernels.rule import with_lr, with_mean
 from adamx.engine.kernels.sharpness import of_task
 from adamx.engine.kernels.walk import Draw, Rows, walking
 from adamx.instruments import Seen
@@ -18,7 +19,7 @@ from adamx.optimizers import Nothing, Rule
 from adamx.portable import portable, precision, specialise
 from adamx.portable.precision import Storage, keeper
 from adamx.portable.team import Team
-from adamx.portable.unroll import generate, rows
+from adamx.portable.unroll import rows, static, unrolled
 from adamx.problems import Task
 from adamx.regimes import Criteria
 from adamx.schedules import SCHEDULES
@@ -75,12 +76,19 @@ class Work(NamedTuple):
 
 def _memory(rule: Rule) -> tuple[Any, Any]:
     """load(memory, size, i) -> State and store(memory, size, i, state); memory is flat, `size` numbers a field."""
-    places = [f"memory[uint({k}) * size + i]" for k in range(len(rule.State._fields))]
-    load = generate(
-        f"def load(memory, size, i):\n    return State({', '.join(places)})\n", State=rule.State, uint=np.uint64
-    )
-    lines = "".join(f"    {place} = state[{k}]\n" for k, place in enumerate(places)) or "    pass\n"
-    return load, generate(f"def store(memory, size, i, state):\n{lines}", uint=np.uint64)
+    State, fields = rule.State, len(rule.State._fields)
+    field = tuple(map(np.uint64, range(fields)))
+
+    @unrolled
+    def load(memory, size, i):
+        return State(*(memory[field[k] * size + i] for k in static(fields)))
+
+    @unrolled
+    def store(memory, size, i, state):
+        for k in static(fields):
+            memory[field[k] * size + i] = state[k]
+
+    return load, store
 
 
 def _mean(rule: Rule, dtype: str, team: Team) -> Any:
@@ -88,45 +96,38 @@ def _mean(rule: Rule, dtype: str, team: Team) -> Any:
     if not rule.pool:
         return portable(lambda x, g, memory, first, last, h, now: Nothing())
     real: Any = np.dtype(dtype).type
-    fields = range(len(rule.Pool._fields))
-    lines = [
-        *[f"p{k} = zero" for k in fields],
-        "for i in share(first, last):",
-        "    terms = pool(x[i], g[i], load(memory, uint(len(x)), i), h, now)",
-        *[f"    p{k} += terms[{k}]" for k in fields],
-        f"return Pool({', '.join(f'total(p{k}) / real(last - first)' for k in fields)})",
-    ]
-    namespace = {"pool": specialise(rule.pool, dtype), "Pool": rule.Pool, "load": _memory(rule)[0], "real": real}
-    namespace |= {"share": team.share, "total": team.total, "zero": real(0), "uint": np.uint64}
-    return generate("def mean(x, g, memory, first, last, h, now):\n    " + "\n    ".join(lines) + "\n", **namespace)
+    pool, Pool, fields, zero = specialise(rule.pool, dtype), rule.Pool, len(rule.Pool._fields), real(0)
+    (load, _), share, total, whole = _memory(rule), team.share, team.total, np.uint64
+
+    @unrolled
+    def mean(x, g, memory, first, last, h, now):
+        sums = Pool(*(zero for k in static(fields)))
+        for i in share(first, last):
+            terms = pool(x[i], g[i], load(memory, whole(len(x)), i), h, now)
+            sums = Pool(*(sums[k] + terms[k] for k in static(fields)))
+        return Pool(*(total(sums[k]) / real(last - first) for k in static(fields)))
+
+    return mean
 
 
 def _moves(rule: Rule, dtype: str, storage: Storage, team: Team) -> Any:
     """f(own, g, tensors, h, now, seed, t): the update of all parameters; own.moved becomes the move."""
-    share, mean_of = team.share, _mean(rule, dtype, team)
-    load, store = _memory(rule)
+    share, mean_of, update = team.share, _mean(rule, dtype, team), with_mean(rule, rule.update, dtype)
+    (load, store), State, fields = _memory(rule), rule.State, len(rule.State._fields)
     keep = keeper(storage.params, storage.rounding, precision.PARAMS)
     keep_state = keeper(storage.state, storage.rounding, precision.STATE)
-    kept = "".join(f"keep_state(s[{k}], seed, t, {k} * size + i), " for k in range(len(rule.State._fields)))
-    state_kept = generate(
-        f"def state_kept(s, seed, t, size, i):\n    return State({kept})\n", keep_state=keep_state, State=rule.State
-    )
-    update = specialise(rule.update, dtype)
-    if not rule.pool:
-        alone = update
-        update = portable(lambda x, g, state, h, now, mean: alone(x, g, state, h, now))
 
-    @portable
+    @unrolled
     def moves(own, g, tensors, h, now, seed, t):
-        x, memory, size = own.x, own.state, np.uint64(len(own.x))
-        for k in range(len(tensors) - 1):
-            first, last = tensors[k], tensors[k + 1]
+        x, memory, n, size = own.x, own.state, len(own.x), np.uint64(len(own.x))
+        for tensor in range(len(tensors) - 1):
+            first, last = tensors[tensor], tensors[tensor + 1]
             mean = mean_of(x, g, memory, first, last, h, now)
             for i in share(first, last):
                 before = x[i]
                 after, s = update(before, g[i], load(memory, size, i), h, now, mean)
                 after = keep(after, seed, t, i)
-                store(memory, size, i, state_kept(s, seed, t, len(x), i))
+                store(memory, size, i, State(*(keep_state(s[k], seed, t, k * n + i) for k in static(fields))))
                 own.moved[i] = after - before
                 x[i] = after
 
@@ -137,12 +138,8 @@ def _see(rule: Rule, dtype: str, team: Team) -> Any:
     """f(own, g, tensors, clock, h, now, look), before the update: look.root and look.rate of all parameters."""
     if not rule.preconditioner:
         return portable(lambda own, g, tensors, clock, h, now, look: None)
-    share, mean_of = team.share, _mean(rule, dtype, team)
+    share, mean_of, scale = team.share, _mean(rule, dtype, team), with_mean(rule, rule.preconditioner, dtype)
     load, _ = _memory(rule)
-    scale = specialise(rule.preconditioner, dtype)
-    if not rule.pool:
-        alone = scale
-        scale = portable(lambda x, g, state, clock, h, now, mean: alone(x, g, state, clock, h, now))
 
     @portable
     def see(own, g, tensors, clock, h, now, look):
