@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from test_models import loss_in_torch
+from networks import loss_in_torch
 
 import adamx
 from adamx import instruments

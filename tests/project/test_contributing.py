@@ -126,7 +126,8 @@ def add(tmp_path, monkeypatch):
 def test_every_part_has_its_test():
     named = re.findall(r"^## Add an? (\w+)", CONTRIBUTING.read_text(), re.MULTILINE)
     here = {name.removeprefix("test_add_") for name in globals() if name.startswith("test_add_")}
-    assert set(named) == here
+    assert set(named) == {*here, "model"}
+    assert "`tests/kernels/test_models.py` has a family in one file" in " ".join(CONTRIBUTING.read_text().split())
 
 
 def test_add_optimizer(add, expand):

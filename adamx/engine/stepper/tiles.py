@@ -15,9 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from adamx.engine.kernels.rule import with_mean
 from adamx.optimizers import Rule
 from adamx.portable import inlined, portable, specialise
-from adamx.portable.unroll import generate, rows
+from adamx.portable.unroll import rows, static, unrolled
 
 TILE = 2048
 LANES = 256  # of a sum, and threads of a GPU's block
@@ -88,36 +89,41 @@ def locate(tile, tensors, table):
     return tensor, np.uint64(count), np.uint64(table[X, tensor] + first), np.uint64(table[G, tensor] + first)
 
 
-def _places(rule: Rule, offset: int) -> list[str]:
-    """Where the fields of an element's state are, in source."""
-    return [f"state[s + unsigned({k * TILE + offset})]" for k in range(len(rule.State._fields))]
-
-
 def _update(rule: Rule, dtype: str, offsets: Sequence[int]) -> Callable[..., Any]:
     """f(memory, x, g, state, s, h, now, mean): the elements at these offsets, all read before any is written."""
-    read, write = [], []
-    for n in offsets:
-        places = _places(rule, n)
-        read += [
-            f"    x{n}, g{n} = memory[x + unsigned({n})], memory[g + unsigned({n})]",
-            f"    s{n} = State({', '.join(places)})",
-        ]
-        write += [
-            f"    memory[x + unsigned({n})], z{n} = update(x{n}, g{n}, s{n}, h, now{', mean' * bool(rule.pool)})",
-            *(f"    {place} = z{n}[{k}]" for k, place in enumerate(places)),
-        ]
-    source = "def moved(memory, x, g, state, s, h, now, mean):\n" + "\n".join(read + write) + "\n"
-    return generate(source, State=rule.State, update=specialise(rule.update, dtype), unsigned=np.uint64)
+    update, State, fields, count = (
+        with_mean(rule, rule.update, dtype),
+        rule.State,
+        len(rule.State._fields),
+        len(offsets),
+    )
+    element = tuple(map(np.uint64, offsets))
+    place = [[np.uint64(k * TILE + offset) for k in range(fields)] for offset in offsets]
+
+    @unrolled
+    def moved(memory, x, g, state, s, h, now, mean):
+        xs = tuple(memory[x + element[n]] for n in static(count))
+        gs = tuple(memory[g + element[n]] for n in static(count))
+        states = tuple(State(*(state[s + place[n][k]] for k in static(fields))) for n in static(count))
+        for n in static(count):
+            memory[x + element[n]], after = update(xs[n], gs[n], states[n], h, now, mean)
+            for k in static(fields):
+                state[s + place[n][k]] = after[k]
+
+    return moved
 
 
 def _term(rule: Rule, dtype: str) -> Callable[..., Any]:
     """f(i, memory, x, g, state, s, h, now): what element i adds to the sums."""
-    source = (
-        "def term(i, memory, x, g, state, s, h, now):\n"
-        "    s = s + i\n"
-        f"    return pool(memory[x + i], memory[g + i], State({', '.join(_places(rule, 0))}), h, now)\n"
-    )
-    return generate(source, State=rule.State, pool=specialise(rule.pool, dtype), unsigned=np.uint64)
+    pool, State, fields = specialise(rule.pool, dtype), rule.State, len(rule.State._fields)
+    place = tuple(np.uint64(k * TILE) for k in range(fields))
+
+    @unrolled
+    def term(i, memory, x, g, state, s, h, now):
+        at = s + i
+        return pool(memory[x + i], memory[g + i], State(*(state[at + place[k]] for k in static(fields))), h, now)
+
+    return term
 
 
 def _sum(Pool: Any, dtype: str, crew: Crew, term: Callable[..., Any]) -> Callable[..., Any]:
@@ -126,8 +132,11 @@ def _sum(Pool: Any, dtype: str, crew: Crew, term: Callable[..., Any]) -> Callabl
     lanes: (fields, LANES) scratch that the crew shares.
     """
     load, store, fields = rows(Pool, 0)
-    pairs = "".join(f"a[{k}] + b[{k}], " for k in range(fields))
-    plus = generate(f"def plus(a, b):\n    return Pool({pairs})\n", Pool=Pool)
+
+    @unrolled
+    def plus(a, b):
+        return Pool(*(a[k] + b[k] for k in static(fields)))
+
     nothing = Pool(*[np.dtype(dtype).type(0)] * fields)
     size, width, barrier = np.uint64(crew.size), np.uint64(LANES), crew.barrier
 
@@ -180,8 +189,11 @@ def work(rule: Rule, dtype: str, crew: Crew) -> Work:
     real: Any = np.dtype(dtype).type
     sum_of_tile = _sum(rule.Pool, dtype, crew, _term(rule, dtype))
     sum_of_tensor = _sum(rule.Pool, dtype, crew, portable(lambda i, sums, first: load(sums, first + i)))
-    shares = "".join(f"a[{k}] / n, " for k in range(fields))
-    over = generate(f"def over(a, n):\n    return Pool({shares})\n", Pool=rule.Pool)
+    Pool = rule.Pool
+
+    @unrolled
+    def over(a, n):
+        return Pool(*(a[k] / n for k in static(fields)))
 
     @inlined
     def add(tile, me, memory, state, tensors, table, h, now, lanes, sums):
