@@ -67,12 +67,13 @@ def test_a_normalised_run_starts_at_gain_one_and_tensors_are_torchs():
 
 
 def test_a_task_counts_by_its_model_and_the_default_as_before():
-    """The digest of a default model is what it was when a model was its widths; without hidden layers there is one."""
+    """The digest of a default model is what it was when a model was its widths; a linear one has nothing to activate."""
     assert problem("digits_mlp").digest == "0e08c9f998b578e0" and problem("digits_softmax").digest == "2868fccc95c18bf9"
     found = {problem("digits_mlp", {"activation": a, "norm": n}).digest for a, n in KINDS}
     assert len(found) == len(KINDS)
-    linear = {problem("moons_logistic", {"activation": a, "norm": n}).digest for a, n in KINDS}
-    assert linear == {problem("moons_logistic").digest}
+    for setting in ({"activation": "tanh"}, {"norm": "layer"}):
+        with pytest.raises(InputError, match=r"and there is no hidden layer: problem.hidden=\[32\] has one"):
+            problem("moons_logistic", setting)
 
 
 def test_a_kernel_serves_every_size():

@@ -3,7 +3,6 @@
 import itertools
 import math
 import textwrap
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from omegaconf import OmegaConf
 from adamx.inputs.datasets import read
 from adamx.inputs.errors import InputError
 from adamx.problems import Landscape, Task, problem, problems, settings
+from adamx.sweep.sources import PythonFiles
 
 TASKS = {name: "batch" in settings(name) for name in problems()}
 LANDSCAPES = [name for name, task in TASKS.items() if not task]
@@ -85,11 +85,9 @@ def test_the_minimum_is_where_its_source_says(name, x):
 
 @pytest.mark.parametrize("name", problems())
 def test_the_configuration_names_every_setting(name):
-    path = Path(__file__).parents[2] / "conf" / "problem" / f"{name}.yaml"
-    written = OmegaConf.to_container(OmegaConf.load(path))
-    assert written.pop("name") == name
+    written = PythonFiles("adamx", "adamx://").load_config(f"problem/{name}").config
     known = {k: list(v) if isinstance(v, tuple) else v for k, v in settings(name).items()}
-    assert written == known
+    assert OmegaConf.to_container(written) == {"name": name, **known}
 
 
 def test_settings():
