@@ -1,8 +1,13 @@
-"""Page: MLflow's page of runs, set up for one sweep: its children from the best on, the columns and charts that tell.
+"""Page: MLflow's page of runs, set up for sweeps: filter, order, columns and the charts that say something.
 
-By default that page charts what the parents have. A shared view is an experiment's tag with the page's state in JSON,
-deflated; the page opens it by the key in its address, as after its own "Share". A page that cannot read it says so and
-shows what it always does.
+By default that page charts what the parents have. A saved view is an experiment's tag with the page's state in JSON,
+deflated. There are two kinds:
+
+    each sweep's own    the link in its parent's description opens it, by the run id of the parent
+    those of the menu   named, in the page's menu "Views" (MLflow 3.15 and later): all sweeps; and of the last one its
+                        curves, its regimes and its first two axes against each other
+
+A page that cannot read a view says so and shows the runs as it always does.
 """
 
 from __future__ import annotations
@@ -10,14 +15,17 @@ from __future__ import annotations
 import base64
 import json
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from adamx.engine.results import Results
 from adamx.record.children import logarithms
+from adamx.regimes import REGIMES
 
 TAG = "mlflow.sharedViewState."  # and the view's key
 LONGEST = 5000  # characters of an experiment's tag
+PARENTS = "tags.command LIKE '%'"  # what only sweeps have
+BY_REGIME = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "regime"}]}
 RUNS = 20  # the best, whose curves are shown: 10, 20 or all, in MLflow
 SECTION = {
     "uuid": "adamx",
@@ -38,38 +46,121 @@ def address(experiment: str, key: str) -> str:
 
 def tag(run_id: str, results: Sequence[Results], swept: Sequence[str]) -> str:
     """The value of the tag `TAG` + key for the children of a parent run."""
-    page = json.dumps(state(run_id, results, swept), separators=(",", ":"))
-    return "deflate;" + base64.b64encode(zlib.compress(page.encode(), 9)).decode()
+    return _deflated(state(run_id, results, swept))
+
+
+def menu(run_id: str, results: Sequence[Results], swept: Sequence[str], created: int) -> dict[str, str]:
+    """The tags of the views in the menu, with their values; one that is too long is left out.
+
+    Args:
+        created: in milliseconds since 1970.
+    """
+    known = _Known(results, swept)
+    views = {
+        "All sweeps": _of_parents(),
+        "Last sweep: curves": {**_of_children(run_id, known), **_charts(_lines(known))},
+        "Last sweep: by regime": {**_of_children(run_id, known), **_charts(_lines(known)), "groupBy": BY_REGIME},
+    }
+    if len(known.axes) > 1:
+        views["Last sweep: " + " × ".join(known.numbers[:2])] = {
+            **_of_children(run_id, known),
+            **_charts(_contour(known)),
+            "runsHiddenMode": "SHOW_ALL",
+        }
+    tags = {}
+    for i, (name, view) in enumerate(views.items()):
+        value = json.dumps({"name": name, "createdAt": created - i, "updatedAt": created - i, "state": _deflated(view)})
+        if len(value) <= LONGEST:
+            tags[f"{TAG}adamx{i}"] = value  # the menu shows the newest first
+    return tags
 
 
 def state(run_id: str, results: Sequence[Results], swept: Sequence[str]) -> dict[str, Any]:
     """The page's state: filter, order, columns and charts."""
-    logs = set.intersection(*(set(logarithms(r, swept)) for r in results))
-    log = next((name for name in ("log10_loss", "log10_gap") if name in logs), None)
-    last = log or "final_loss"
-    numbers = [name for name in swept if name != "seed" and all(name in r.columns for r in results)]
-    words = [name for name in swept if name != "seed" and name not in numbers]
-    axes = [f"log10_{name}" if f"log10_{name}" in logs else name for name in numbers]
-    accuracy = [name for name in ("val_accuracy", "accuracy") if all(name in r.curves for r in results)][:1]
+    known = _Known(results, swept)
+    parallel = {"type": "PARALLEL", "selectedParams": known.words, "selectedMetrics": [*known.axes, known.last]}
+    scatters = [{"type": "SCATTER", "xaxis": _axis(name), "yaxis": _axis(known.last)} for name in known.axes]
+    charts = [*_lines(known), *_contour(known), {**parallel, "showAllRuns": True}, *scatters]
+    return {**_of_children(run_id, known), **_charts(charts)}
 
-    charts: list[dict[str, Any]] = [
-        {"type": "LINE", "metricKey": name, "selectedMetricKeys": [name], "xAxisKey": "step", "lineSmoothness": 0}
-        for name in [log or "loss", *accuracy]
-    ]
-    charts.append({"type": "PARALLEL", "selectedParams": words, "selectedMetrics": [*axes, last], "showAllRuns": True})
-    charts += [{"type": "SCATTER", "xaxis": _axis(name), "yaxis": _axis(last)} for name in axes]
+
+class _Known:
+    """The names of what all children of a sweep have.
+
+    Attributes:
+        numbers, words: swept hyperparameters but for the seed. axes: metrics that stand for the numbers, their
+            logarithms where they are swept so. last: the metric of the loss at the end. accuracy: none or one.
+    """
+
+    def __init__(self, results: Sequence[Results], swept: Sequence[str]) -> None:
+        logs = set.intersection(*(set(logarithms(r, swept)) for r in results))
+        self.swept = swept
+        self.log = next((name for name in ("log10_loss", "log10_gap") if name in logs), None)
+        self.last = self.log or "final_loss"
+        self.numbers = [name for name in swept if name != "seed" and all(name in r.columns for r in results)]
+        self.words = [name for name in swept if name != "seed" and name not in self.numbers]
+        self.axes = [f"log10_{name}" if f"log10_{name}" in logs else name for name in self.numbers]
+        names = ("val_accuracy", "accuracy")
+        self.accuracy = [name for name in names if all(name in r.curves for r in results)][:1]
+
+
+def _lines(known: _Known) -> list[dict[str, Any]]:
+    """Curves over the steps: the loss, on a logarithmic axis where it is positive; an accuracy where there is one."""
+    gap = known.log == "log10_gap"  # the loss above its minimum is no metric, its logarithm is
+    loss = {"metricKey": "log10_gap" if gap else "loss", "scaleType": "log" if known.log and not gap else "linear"}
+    curves = [loss, *({"metricKey": name} for name in known.accuracy)]
+    line = {"type": "LINE", "xAxisKey": "step", "lineSmoothness": 0}
+    return [{**line, **curve, "selectedMetricKeys": [curve["metricKey"]]} for curve in curves]
+
+
+def _contour(known: _Known) -> list[dict[str, Any]]:
+    """The loss over the first two axes, where there are two."""
+    if len(known.axes) < 2:
+        return []
+    x, y = known.axes[:2]
+    return [{"type": "CONTOUR", "xaxis": _axis(x), "yaxis": _axis(y), "zaxis": _axis(known.last)}]
+
+
+def _charts(charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The state of the page's charts."""
     common = {"metricSectionId": SECTION["uuid"], "deleted": False, "isGenerated": False, "runsCountToCompare": RUNS}
-    figures = ["final_loss", *(f"final_{name}" for name in accuracy), "spikes"]
     return {
-        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
-        "orderByKey": "metrics.`final_loss`",
-        "orderByAsc": True,
-        "selectedColumns": ["tags.`regime`", *(f"metrics.`{k}`" for k in figures), *(f"params.`{k}`" for k in swept)],
-        "runsHiddenMode": f"FIRST_{RUNS}_RUNS",
         "compareRunCharts": [{**chart, **common, "uuid": f"adamx{i}"} for i, chart in enumerate(charts)],
         "compareRunSections": [SECTION],
         "globalLineChartConfig": {"xAxisKey": "step", "lineSmoothness": 0, "selectedXAxisMetricKey": ""},
     }
+
+
+def _of_children(run_id: str, known: _Known) -> dict[str, Any]:
+    """The state of the page's table: the children of a parent, the best first."""
+    figures = ["final_loss", *(f"final_{name}" for name in known.accuracy), "spikes"]
+    names = ["tags.`regime`", *(f"metrics.`{k}`" for k in figures), *(f"params.`{k}`" for k in known.swept)]
+    return {
+        "searchFilter": f"tags.`mlflow.parentRunId` = '{run_id}'",
+        "orderByKey": "metrics.`final_loss`",
+        "orderByAsc": True,
+        "selectedColumns": names,
+        "columnOrder": names,
+        "runsHiddenMode": f"FIRST_{RUNS}_RUNS",
+    }
+
+
+def _of_parents() -> dict[str, Any]:
+    """The state of the page's table: all sweeps, the last first."""
+    counts = [f"metrics.`{name}`" for name in ("runs", *(f"runs_{regime}" for regime in REGIMES))]
+    names = [*counts, "metrics.`best_final_loss`", "tags.`best`"]
+    return {
+        "searchFilter": PARENTS,
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+        "selectedColumns": names,
+        "columnOrder": names,
+    }
+
+
+def _deflated(state: Mapping[str, Any]) -> str:
+    page = json.dumps(state, separators=(",", ":"))
+    return "deflate;" + base64.b64encode(zlib.compress(page.encode(), 9)).decode()
 
 
 def _axis(metric: str) -> dict[str, str]:

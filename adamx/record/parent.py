@@ -285,6 +285,8 @@ class Sweep:
         if sum(map(len, results)) < 2:
             return ""
         experiment, tag = self.store.experiment.experiment_id, page.tag(self.run_id, results, swept)
+        for name, value in page.menu(self.run_id, results, swept, _now()).items():
+            self.store.client.set_experiment_tag(experiment, name, value)
         if len(tag) > page.LONGEST:
             return ""
         self.store.client.set_experiment_tag(experiment, page.TAG + self.run_id, tag)

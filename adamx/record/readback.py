@@ -29,6 +29,7 @@ from adamx.inputs.files import known
 from adamx.record import codec, store
 from adamx.record.address import address, database
 from adamx.record.link import link
+from adamx.record.page import PARENTS
 from adamx.record.store import Store, is_sweep
 from adamx.regimes import Figures, Marks
 
@@ -127,7 +128,7 @@ def last(store: Store) -> str:
     """
     found = store.client.search_runs(
         [store.experiment.experiment_id],
-        "tags.command LIKE '%'",
+        PARENTS,
         max_results=1,
         order_by=["attributes.start_time DESC"],
     )

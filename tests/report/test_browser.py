@@ -135,11 +135,31 @@ def test_the_parent_says_what_it_is_and_links_to_its_runs(page, site: Site, shot
     playwright.expect(charts.get_by_text("matching runs")).to_have_text(f"{RUNS} matching runs")
     best = site.children()[0]
     playwright.expect(charts.get_by_role("link", name=re.compile("^lr=")).first).to_have_text(best.info.run_name)
-    for title in ("log10_loss", "Parallel Coordinates", "log10_lr vs. log10_loss"):
+    for title in ("loss", "Parallel Coordinates", "log10_lr vs. log10_loss"):
         playwright.expect(charts.get_by_text(title, exact=True).first).to_be_visible()
     playwright.expect(charts.locator(".scatterlayer path.js-line").nth(2 * 20 - 1)).to_be_attached()  # 20 curves
     playwright.expect(charts.locator(".parcoords")).to_have_count(1)
     charts.screenshot(path=shots / "charts.png")
+
+
+VIEWS = ("All sweeps", "Last sweep: curves", "Last sweep: by regime", "Last sweep: lr × eps")
+
+
+@pytest.mark.skipif(
+    Version(mlflow.__version__) < Version("3.15"), reason="the menu of views is not installed: MLflow 3.15 has it"
+)
+def test_the_menu_has_named_views(page, site: Site, shots: Path) -> None:
+    page.goto(f"/#/experiments/{site.experiment}/runs?workflowType=machine_learning")
+    for name in VIEWS:
+        page.get_by_role("button", name=re.compile("^Views|^All sweeps|^Last sweep")).first.click()
+        for other in VIEWS:
+            playwright.expect(page.get_by_text(other, exact=True).first).to_be_visible()
+        page.get_by_text(name, exact=True).last.click()
+        count = 1 if name == VIEWS[0] else RUNS
+        playwright.expect(page.get_by_text("matching runs")).to_have_text(
+            re.compile(f"^{count} matching runs?$"), timeout=PATIENCE
+        )
+        page.screenshot(path=shots / f"view {VIEWS.index(name)}.png")
 
 
 @pytest.mark.parametrize("name", ["regime_map.png", "curves.png"])
