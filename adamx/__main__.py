@@ -25,7 +25,7 @@ COMMANDS = {  # name: (the module whose `main` it is, what it does)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command that is named first with the rest of the words; its exit code, 2 for a name there is not."""
+    """Run the command that is named first with the rest of the words; its exit code, 2 for an unknown name."""
     name, *rest = (sys.argv[1:] if arguments is None else list(arguments)) or ["--help"]
     if name in ("-h", "--help"):
         print(contents())
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def contents() -> str:
-    """What there is, a line a command."""
+    """All commands, one line for each."""
     width = max(map(len, COMMANDS))
     lines = [f"  adamx {name:{width}}  {said}" for name, (_, said) in COMMANDS.items()]
     return "\n".join(

@@ -1,4 +1,4 @@
-"""Modules that users' files import by an earlier name: they find what they ask for, and a line says its new name."""
+"""Modules that users' files import by an earlier name: the import works, and a line says the new name."""
 
 from __future__ import annotations
 

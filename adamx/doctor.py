@@ -105,7 +105,7 @@ def _gpu() -> Finding:
 
 
 def store() -> Iterator[Finding]:
-    """Where sweeps would be recorded: whether it answers, and the way runs are written there."""
+    """The store for sweeps: whether it answers, and the way runs are written there."""
     from adamx.record.address import address, database, hidden, shown
 
     uri = address()
@@ -125,7 +125,7 @@ def store() -> Iterator[Finding]:
 
 
 def _answer(uri: str) -> str:
-    """What a store says of itself; nothing is created in it."""
+    """The store's description of itself; nothing is created in it."""
     import sqlalchemy as sa
     from mlflow import MlflowClient
     from mlflow.store.db.db_types import DATABASE_ENGINES
@@ -151,26 +151,26 @@ def _answer(uri: str) -> str:
 
 
 @cache
-def _bowl() -> Landscape:
+def _test_problem() -> Landscape:
     """x^2/2 with the noise of claim 1; every check runs on it, so that one kernel is compiled."""
-    bowl = problem("quadratic", {"curvature": 1.0, "noise": 1e-12, "target": 1e-14})
-    assert isinstance(bowl, Landscape)
-    return bowl
+    landscape = problem("quadratic", {"curvature": 1.0, "noise": 1e-12, "target": 1e-14})
+    assert isinstance(landscape, Landscape)
+    return landscape
 
 
 def _run(steps: int, every: int, **axes: object) -> Results:
-    return adamx.simulate("adam", _bowl(), adamx.grid(**axes), steps, every)
+    return adamx.simulate("adam", _test_problem(), adamx.grid(**axes), steps, every)
 
 
 def kernels() -> Iterator[Finding]:
-    """Where compiled kernels are kept; compiles the one that the checks need."""
-    chunk = next(chunks("adam", _bowl(), {"lr": 0.1}, 1))
-    ready, start = cpu.compiled(_bowl(), chunk), perf_counter()
+    """The folder of compiled kernels; compiles the one that the checks need."""
+    chunk = next(chunks("adam", _test_problem(), {"lr": 0.1}, 1))
+    ready, start = cpu.compiled(_test_problem(), chunk), perf_counter()
     _run(1, 1, lr=0.1)
     seconds = perf_counter() - start
     said = f"{'loaded' if ready else 'compiled'} in {seconds:.1f} s; numba's threads: {numba.threading_layer()}"
     yield Finding(OK, "kernel", said)
-    place = cpu._kernel(_bowl(), chunk)[1]._cache.cache_path
+    place = cpu._kernel(_test_problem(), chunk)[1]._cache.cache_path
     if place is None:
         yield Finding(WRONG, "cache", "no folder can be written", "set NUMBA_CACHE_DIR to a folder of your own")
         return
@@ -189,15 +189,15 @@ def arithmetic() -> Iterator[Finding]:
     from adamx.optimizers import rule
 
     found = _run(200, 1, lr=[1e-3, 0.1, 1.0], beta1=[0.0, 0.9], beta2=[0.9, 0.999], eps=[1e-8, 0.1], seed=[3])
-    adam, bowl = rule("adam"), _bowl()
-    p = bowl.Params(*map(float, bowl.params[:, 0]))
+    adam, landscape = rule("adam"), _test_problem()
+    p = landscape.Params(*map(float, landscape.params[:, 0]))
     expected = np.empty_like(found.loss)
     for run in range(len(found)):
         h = adam.Hyper(**{name: float(found.columns[name][run]) for name in adam.Hyper._fields})
-        x, state, clock = float(bowl.start[0]), adam.initial_state(h), adam.initial_clock(h)
+        x, state, clock = float(landscape.start[0]), adam.initial_state(h), adam.initial_clock(h)
         for t in range(201):
-            expected[t, run], g = bowl.function(x, p)
-            g += bowl.noise * rng.gaussian(*rng.bits(int(found.columns["seed"][run]), rng.NOISE, t, 0))
+            expected[t, run], g = landscape.function(x, p)
+            g += landscape.noise * rng.gaussian(*rng.bits(int(found.columns["seed"][run]), rng.NOISE, t, 0))
             clock, now = adam.per_step(t + 1.0, clock, h)
             x, state = adam.update(x, g, state, h, now)
     worst = float((np.abs(found.loss - expected) / (1e-300 + np.abs(expected))).max())

@@ -30,7 +30,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 class Need(NamedTuple):
-    """What an instrument must be able to see, and the words for a rule or a problem that does not show it."""
+    """A condition that an instrument has, and the words for a rule or a problem that does not meet it."""
 
     met: Callable[[Rule, Problem], bool]
     words: str
@@ -70,7 +70,7 @@ class Seen(NamedTuple):
 
 
 class Instrument(NamedTuple):
-    """What is shown: by curve a function of `Seen`, or None for one that the kernel fills in by itself."""
+    """Curves by name: each a function of `Seen`, or None for one that the kernel fills in by itself."""
 
     about: str
     needs: tuple[Need, ...]

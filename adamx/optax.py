@@ -24,7 +24,7 @@ from adamx.optimizers import check, rule
 
 
 class RuleState(NamedTuple):
-    """What a rule remembers: the steps taken, its clock, and for each field of its State a tree like params."""
+    """The state of a rule: the steps taken, its clock, and for each field of its State a tree like params."""
 
     steps: jax.Array
     clock: Any
@@ -71,7 +71,7 @@ def transformation(
         for leaf in leaves:
             if not jnp.issubdtype(jnp.result_type(leaf), jnp.floating):
                 raise InputError(f"a parameter is {jnp.result_type(leaf)}: a real float is needed")
-        time = _time_of(leaves)
+        time = _clock_dtype(leaves)
         h = hypers(0, time)
         clock = on_arrays(r, library("jax", time)).initial_clock(h)
         start = on_arrays(r, library("jax", time)).initial_state(h)
@@ -85,7 +85,7 @@ def transformation(
         tree: Any = jax.tree.structure(params)
         gradients = tree.flatten_up_to(updates)
         fields = [tree.flatten_up_to(field) for field in state.fields]
-        time, count = _time_of(leaves), optax.safe_increment(state.steps)
+        time, count = _clock_dtype(leaves), optax.safe_increment(state.steps)
         h = hypers(state.steps, time)
         clock, now = on_arrays(r, library("jax", time)).per_step(count.astype(time), state.clock, h)
         moves, states = [], []
@@ -121,7 +121,7 @@ def precise(leaf: Any) -> str:
     return name if name in ("float32", "float64") else "float32"
 
 
-def _time_of(leaves: list[Any]) -> str:
+def _clock_dtype(leaves: list[Any]) -> str:
     """The dtype of hyperparameters and clocks: that of the most precise parameter."""
     return max(map(precise, leaves), default="float32")
 

@@ -43,7 +43,7 @@ class Deviation(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class Replayed:
-    """What came out of a replay.
+    """The outcome of a replay.
 
     Attributes:
         results: the runs as they are now. same: (runs,) whether each curve is that of the record, to the last bit.
@@ -110,7 +110,7 @@ def deviation(old: np.ndarray, new: np.ndarray, steps: np.ndarray) -> Deviation:
 
 
 def differences(found: Recorded, again: Sequence[Results]) -> dict[str, tuple[str, str]]:
-    """What else a curve depends on and is not as recorded: by name, its value then and now."""
+    """Other things that a curve depends on and that have changed: by name, the value then and now."""
     then, now = dict(found.parent.data.tags), versions()
     for old, new in zip(found.results, again, strict=True):
         for kind, content in old.digests.items():
@@ -127,7 +127,7 @@ def differences(found: Recorded, again: Sequence[Results]) -> dict[str, tuple[st
 def report(
     found: Recorded, again: Sequence[Results], same: np.ndarray, elsewhere: Mapping[str, tuple[str, str]]
 ) -> Iterator[str]:
-    """What came out, line by line."""
+    """The outcome, line by line."""
     words = (
         f"{same.sum():,} of {len(same):,} runs are"
         if len(same) > 1

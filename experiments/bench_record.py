@@ -39,7 +39,7 @@ def timed(call: Callable[[], object], repeats: int = 1) -> float:
 
 
 def fluent(results: adamx.Results) -> None:
-    """What a training script does: a run, its parameters, a metric at a time."""
+    """Record as a training script does: a run, its parameters, a metric at a time."""
     for child in children(results, SWEPT, {}):
         with mlflow.start_run(run_name=child.name, nested=True):
             mlflow.log_params(child.params)

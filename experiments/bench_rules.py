@@ -43,7 +43,7 @@ VALUES = {"b1": 0.9, "b2": 0.999, "eps": 1e-8, "beta": 0.9, "decay": 0.9, "rho":
 
 
 def optax_name(name: str) -> str | None:
-    """What optax calls a rule."""
+    """The name of a rule in optax."""
     if name in CALLED:
         return name
     matches = getattr(load("adamx.optimizers", "optimizer", name), "MATCHES", ())

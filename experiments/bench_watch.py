@@ -1,4 +1,4 @@
-"""What a watch costs: `python experiments/bench_watch.py`.
+"""Benchmark: the cost of a watch: `python experiments/bench_watch.py`.
 
 Steps with a watch (every=10, no closure) and without, in turn: forward, backward and Adam in float32 on the CPU. The
 processor's time of this process with one thread each, medians of 9 rounds, so that other work on the machine counts

@@ -1,4 +1,4 @@
-"""What bench_kernels.py measures, as jax and torch do it best: each function yields ways to race.
+"""The work of bench_kernels.py, as jax and torch do it best: each function yields ways to race.
 
 jax runs `jit(vmap(...))` over columns of hyperparameters, on one device and split over a device for every core.
 """

@@ -175,7 +175,7 @@ def lr_factor(p: Plan, t: int) -> float:
 
 
 def spoil(p: Plan, net: nn.Module) -> None:
-    """What is wrong with the model from the start."""
+    """Plant the faults that a model has from the start."""
     if p.fault == "dead_coordinates":
         layer = {"mlp": lambda: net[2], "cnn": lambda: net[4], "transformer": lambda: net.up}[p.model]()
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""What several test files use: MLflow stores, and a sweep to be recorded there."""
+"""Fixtures of several test files: MLflow stores, and a sweep to be recorded there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What users' files have run here is remembered apart from what this machine's user has run."""
+    """The user's files that have run in tests are remembered apart from those that this machine's user has run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("ADAMX_CACHE_DIR", str(tmp_path_factory.mktemp("ran")))
         yield
@@ -155,10 +155,10 @@ def sweep() -> Results:
 
 
 @pytest.fixture(autouse=True)
-def _forgotten() -> Iterator[None]:
-    """What a test tells MLflow holds for the whole process, and for those that it starts: none of it outlives the test.
+def _reset_process() -> Iterator[None]:
+    """Undo what a test sets in MLflow, which holds for the whole process and for those that it starts.
 
-    Nor do log handlers (Hydra's, and absl's, which optax imports) that write to an earlier test's output.
+    Remove log handlers too (Hydra's, and absl's, which optax imports) that write to an earlier test's output.
     """
     for name in (None, *logging.root.manager.loggerDict):
         logger = logging.getLogger(name)

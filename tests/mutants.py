@@ -45,7 +45,7 @@ SWAPPED = {
 }  # fmt: skip
 NAMES = {"beta1": "beta2", "beta2": "beta1", "max": "min", "min": "max", "beta1_t": "beta2_t", "beta2_t": "beta1_t"}
 DROPPED = ("sqrt", "abs")  # f(x) becomes x
-LEAST = 0.95  # of all faults; among those that survive many change nothing, such as the size of a block
+LEAST = 0.95  # of all faults; many of those that survive change no result, such as the size of a block
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +58,7 @@ class Mutant:
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in place of a node."""
+    """The nodes that may replace a node."""
     if isinstance(node, ast.BinOp) and type(node.op) in SWAPPED:
         yield ast.BinOp(node.left, SWAPPED[type(node.op)](), node.right)
     elif isinstance(node, ast.Compare) and type(node.ops[0]) in SWAPPED:
@@ -136,7 +136,7 @@ def checks_of_regimes(module: types.ModuleType) -> Iterator[Callable[[], object]
 
 
 def checks_of_children(module: types.ModuleType) -> Iterator[Callable[[], object]]:
-    """What a child carries, which runs become children, and where the points of a curve lie."""
+    """The values of a child, which runs become children, and where the points of a curve lie."""
     results = synthetic(product(lr=[1e-3, 1e-2, 1.0], eps=[1e-8, 1e-2], seed=[0, 1]))
     results.loss[30:, -1] = np.inf
     yield functools.partial(recorded.curves_end_at_the_last_finite_point, module, results)
@@ -178,7 +178,7 @@ SUITES = {
 
 
 def killed(mutant: Mutant) -> bool:
-    """Whether a check fails on the mutant."""
+    """True if a check fails on the mutant."""
     with pytest.MonkeyPatch.context() as patch, np.errstate(all="ignore"), contextlib.redirect_stdout(None):
         patch.setattr(portable, "portable", _marked)
         try:

@@ -1,4 +1,4 @@
-"""What a person looks at: regime maps and curves (`plots`), and what a sweep found in a few lines (`summary`)."""
+"""Figures and summaries for people: regime maps and curves (`plots`), a sweep's findings in a few lines (`summary`)."""
 
 # One color per regime, used by every figure and table. Told apart with every kind of color blindness, in print, and
 # when `converged` and `slow` are mixed with up to 45 % of white.

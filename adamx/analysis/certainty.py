@@ -10,7 +10,7 @@ from adamx.engine.settings import settings, swept
 
 
 def certainty(results: Results) -> list[str]:
-    """A line each: importance where several hyperparameters were swept; shares, best and second where several seeds."""
+    """Importance if several hyperparameters were swept; with several seeds also shares, and best against second."""
     names = swept(results)
     lines = [_importance(results, names)] if len(names) > 1 else []
     if np.unique(results.columns["seed"]).size > 1:

@@ -42,11 +42,11 @@ class GapAxis:
 
     @property
     def label(self) -> str:
-        """What the axis shows."""
+        """The quantity on the axis."""
         return "loss - minimum" if self.positive and self.minimum else "loss"
 
     def values(self, loss: ArrayLike) -> np.ndarray:
-        """What is drawn for a loss; NaN where it is not finite."""
+        """The value that is drawn for a loss; NaN where the loss is not finite."""
         loss = np.asarray(loss, dtype=np.float64)
         loss = np.where(np.isfinite(loss), loss, np.nan)
         return np.maximum(loss - self.minimum, self.bottom) if self.positive else loss

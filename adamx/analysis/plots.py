@@ -57,14 +57,14 @@ def regime_map(results: Results, x: str | None = None, y: str | None = None, ax:
     if view is None:
         return None
     if ax is not None:
-        _on(ax, results, view)
+        _draw_on(ax, results, view)
         return ax.get_figure(root=True)
     with rc_context(STYLE):
         return _line(results, view) if view.y is None else _panels(results, view, view.y)
 
 
-def _on(axes: Axes, results: Results, view: Slice) -> None:
-    """The one panel of a view on axes that somebody has made."""
+def _draw_on(axes: Axes, results: Results, view: Slice) -> None:
+    """Draw the one panel of a view on the caller's axes."""
     if len(view.panels) > 1:
         others = ", ".join(view.panels[0])
         raise InputError(
@@ -106,7 +106,7 @@ def _panel(axes: Axes, view: Slice, y: Scale, panel: dict[str, float], rgb: np.n
     draw = _cells if view.gridded else _points
     draw(axes, view.x, y, view.settings[mask], rgb[mask])
     if np.isfinite(view.settings["final_loss"].iloc[0]) and mask[0]:  # the best is the first
-        _star(axes, view.x.place(view.settings[view.x.name].iloc[:1]), y.place(view.settings[y.name].iloc[:1]))
+        _mark_best(axes, view.x.place(view.settings[view.x.name].iloc[:1]), y.place(view.settings[y.name].iloc[:1]))
 
 
 def _plain(regimes: Iterable[str]) -> np.ndarray:
@@ -181,11 +181,11 @@ def _losses(axes: Axes, results: Results, view: Slice) -> bool:
     axes.set_xlabel(x.label)
     axes.set_ylabel(f"final {axis.label}")
     if np.isfinite(view.settings["final_loss"].iloc[0]):
-        _star(axes, x.place(view.settings[x.name].iloc[:1]), axis.values(view.settings["final_loss"].iloc[:1]))
+        _mark_best(axes, x.place(view.settings[x.name].iloc[:1]), axis.values(view.settings["final_loss"].iloc[:1]))
     return bool(lost.any())
 
 
-def _star(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
+def _mark_best(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     """Mark the best setting."""
     axes.plot(x, y, "*", color="white", markeredgecolor="black", markersize=15, clip_on=False, zorder=5, label="best")
 

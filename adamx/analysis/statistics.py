@@ -59,7 +59,7 @@ class Paired(NamedTuple):
 
 def interval(losses: Any, confidence: float = 0.95) -> Interval:
     """The median of one setting's final losses, one a seed, and its confidence interval."""
-    return _median(_lost_last(losses), confidence)
+    return _median(_nonfinite_as_inf(losses), confidence)
 
 
 def paired(
@@ -76,7 +76,7 @@ def paired(
     first, second = _by_seed(table, a), _by_seed(table, b)
     shared = first.index.intersection(second.index)
     if shared.empty:
-        raise InputError(f"{_words(a)} and {_words(b)} share no seed")
+        raise InputError(f"{_text(a)} and {_text(b)} share no seed")
     before, after = (np.maximum(runs[shared].to_numpy() - minimum, 0.0) for runs in (first, second))
     with np.errstate(divide="ignore", invalid="ignore"):
         ratio = np.where(before == after, 0.0, np.log10(after) - np.log10(before))
@@ -90,17 +90,17 @@ def _by_seed(table: pd.DataFrame, setting: Mapping[str, float]) -> pd.Series:
             raise unknown("hyperparameter", name, table.columns)
     runs = table[np.logical_and.reduce([table[name] == value for name, value in setting.items()], axis=0)]
     if runs.empty:
-        raise InputError(f"no run has {_words(setting)}")
+        raise InputError(f"no run has {_text(setting)}")
     if runs["seed"].duplicated().any():
-        raise InputError(f"{_words(setting)} leaves several runs of a seed: the other swept hyperparameters are needed")
-    return pd.Series(_lost_last(runs["final_loss"]), index=runs["seed"])
+        raise InputError(f"{_text(setting)} leaves several runs of a seed: the other swept hyperparameters are needed")
+    return pd.Series(_nonfinite_as_inf(runs["final_loss"]), index=runs["seed"])
 
 
-def _words(setting: Mapping[str, float]) -> str:
+def _text(setting: Mapping[str, float]) -> str:
     return ", ".join(f"{name}={short(value)}" for name, value in setting.items())
 
 
-def _lost_last(losses: Any) -> np.ndarray:
+def _nonfinite_as_inf(losses: Any) -> np.ndarray:
     """Losses as float64 with +inf for every one that is not finite."""
     losses = np.asarray(losses, dtype=np.float64)
     return np.where(np.isfinite(losses), losses, np.inf)
@@ -219,7 +219,7 @@ def importance(table: pd.DataFrame, names: Sequence[str], y: str = "final_loss")
 
 def _target(table: pd.DataFrame, y: str) -> np.ndarray:
     if y == "final_loss":
-        return stats.rankdata(_lost_last(table[y]))
+        return stats.rankdata(_nonfinite_as_inf(table[y]))
     if y in REGIMES:
         return (table["regime"] == y).to_numpy(dtype=np.float64)
     if y not in table:
@@ -231,7 +231,7 @@ def _target(table: pd.DataFrame, y: str) -> np.ndarray:
 
 
 def _is_grid(levels: list[tuple[np.ndarray, np.ndarray]], runs: int) -> bool:
-    """Whether every combination of levels has exactly one run."""
+    """True if every combination of levels has exactly one run."""
     shape = [len(values) for values, _ in levels]
     if math.prod(shape) != runs:
         return False

@@ -38,7 +38,7 @@ STYLE: dict[Any, Any] = {
 
 
 def heading(figure: Figure, results: Results) -> None:
-    """What was run, above the figure."""
+    """Write above the figure which optimizer and problem were run."""
     title = results.title
     widest = 72 * figure.get_figwidth() / (0.68 * len(title))  # a bold letter is about 0.68 of its size wide
     figure.suptitle(title, fontsize=min(12, max(widest, 6)), weight="bold")

@@ -1,4 +1,4 @@
-"""What a sweep found, in a few lines: runs per regime, the best settings, and where runs failed."""
+"""The findings of a sweep in a few lines: runs per regime, the best settings, and where runs failed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from adamx.regimes import REGIMES
 BEST = 5
 CONTRAST = 0.2  # two shares that differ by less are no finding
 FEWEST = 5  # settings on each side of a threshold
-CHANCE = 0.05  # that any of the thresholds tried in a summary is named where there is none
+CHANCE = 0.05  # that a summary names any threshold although there is none
 UNBOUNDED = 10_000  # columns; no table is as wide
 VERBS = {
     "diverged": "diverge",
@@ -45,7 +45,7 @@ class Split(NamedTuple):
 
 
 def summary(results: Sequence[Results]) -> RenderableType:
-    """What the sweeps found, to be printed by rich; plain text where the output is no terminal.
+    """The findings of the sweeps, to be printed by rich; plain text where the output is no terminal.
 
     One Results: its regimes, its best settings, a line a swept hyperparameter, and how certain that is. Several: a row
     each, then the best settings for each problem.
@@ -85,7 +85,7 @@ def findings(results: Results) -> list[str]:
 
 
 def _clause(split: Split | None, verb: str) -> str:
-    """What a threshold says about marked runs, such as "at >= 0.32 all diverge, below 3%"; empty where none does."""
+    """The shares of marked runs beside a threshold, as "at >= 0.32 all diverge, below 3%"; empty without one."""
     if split is None:
         return ""
     return f"at {split.words} {_percent(split.share)} {verb}, {split.opposite} {_percent(split.other)}"

@@ -27,7 +27,7 @@ View = tuple[float, float, float, float]  # left, right, bottom, top
 
 @dataclass(frozen=True)
 class Surface:
-    """What lies under a race.
+    """The contours under a race.
 
     Attributes:
         x, y: (n,) places along the two coordinates. names: of the coordinates.

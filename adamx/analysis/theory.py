@@ -1,4 +1,4 @@
-"""What theory predicts: for which hyperparameters a minimum is stable, and how it is lost where it is not.
+"""Predictions of theory: for which hyperparameters a minimum is stable, and how it is lost where it is not.
 
 Near a minimum of curvature L the gradient vanishes, v forgets, and Adam's denominator sinks to its floor, eps. What
 is left is momentum with the rate lr / eps, whose iterates shrink only below a limit. So the minimum is stable iff
@@ -80,7 +80,7 @@ def lr_limit(curvature: Any, momentum: Any = 0.0, nesterov: bool = False) -> Any
 
 
 def _bound(optimizer: str, curvature: Any, **hyper: Any) -> Any:
-    """What a rule says of the stability of a minimum."""
+    """The bound within which a minimum is stable under a rule."""
     stable = rule(optimizer).stable
     assert stable is not None
     return stable.bound(hyper, curvature)
@@ -149,7 +149,7 @@ class Law(NamedTuple):
 
 
 def laws(optimizer: str, problem: str, settings: Named, sharpness: float | None = None) -> list[Law]:
-    """What is known of an optimizer on a problem, the law of the minimum's stability first; empty where nothing is.
+    """The known laws of an optimizer on a problem, that of the minimum's stability first; empty where none is known.
 
     Args:
         sharpness: the largest curvature at the minimum, for problems whose settings do not say it.
@@ -174,7 +174,7 @@ def _stable_law(of: Stable, L: float, noise: float) -> Law:
 
 
 def _spike_law(stable: Law, L: float, noise: float) -> Law:
-    """Where there is hardly any eps, and less of it than makes the minimum stable."""
+    """The law of spikes where eps is tiny, and too small for a stable minimum."""
 
     def known(h: Named) -> Any:
         hardly = (h["eps"] + noise <= TINY * h["lr"] * L) & (h["eps"] < stable.bound(h))
@@ -292,7 +292,7 @@ def _of_run(
 def prediction(
     optimizer: str, problem: str, settings: Named, hyper: Named, sharpness: float | None = None
 ) -> str | None:
-    """What theory says of one run, in a sentence; None where it says nothing. The arguments are those of `lines`."""
+    """A sentence with the prediction of theory for one run, or None. The arguments are those of `lines`."""
     clauses = [
         f"{law.what} only for {law.name} {law.sign} {short(bound)} (= {law.formula}), and {law.name} is {short(own)}"
         for law, bound, own in _of_run(optimizer, problem, settings, hyper, sharpness)

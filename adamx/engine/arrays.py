@@ -48,7 +48,7 @@ class OfTask(NamedTuple):
 
 
 Arrays = OfLandscape | OfTask
-LEFT = ("carry", "marks", "x")  # what is read of the runs when a chunk is done; curves are read whole
+LEFT = ("carry", "marks", "x")  # the arrays of runs that are read when a chunk is done; curves are read whole
 
 
 def size(arrays: Arrays) -> int:
@@ -192,7 +192,7 @@ def read(problem: Compiled, chunk: Chunk, layout: Layout, arrays: Arrays, backen
 
 
 def origin(problem: Any, chunk: Chunk) -> dict[str, Any]:
-    """What was computed, by content, and the user's files that it came from: for `Results`."""
+    """The digests of the optimizer and the problem, and the user's files that they came from, for `Results`."""
     parts = {"optimizer": chunk.rule, "problem": problem}
     files = {kind: f"{kind}/{part.source.path}" for kind, part in parts.items() if part.source}
     return {"digests": {kind: part.digest for kind, part in parts.items()}, "files": files}

@@ -24,7 +24,7 @@ AUTO = "auto"
 
 
 def backends() -> tuple[str, ...]:
-    """The names of all that there are, and "auto"."""
+    """The names of all backends, and "auto"."""
     places = import_module("adamx.engine").__path__
     return (AUTO, *sorted({file.parent.name for place in places for file in Path(place).glob("*/backend.py")}))
 
@@ -64,7 +64,7 @@ def for_problem(name: object, problem: object) -> Any:
 
 @cache
 def _auto() -> tuple[str, str]:
-    """What "auto" takes, and why not the GPU."""
+    """The backend that "auto" takes, and why it is not the GPU."""
     try:
         backend("cuda")
         return "cuda", ""
@@ -84,6 +84,6 @@ def configure(settings: Mapping[str, Any]) -> str:
 
 
 def devices() -> dict[str, str]:
-    """What computes besides the CPU, once it has been asked for."""
+    """The GPUs that compute, once they have been asked for; empty if only the CPU does."""
     cuda = sys.modules.get("adamx.engine.cuda.backend")
     return {"gpu": cuda.device.describe()} if cuda else {}

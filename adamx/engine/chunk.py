@@ -15,7 +15,7 @@ from adamx.regimes import tail_start
 
 
 class Times(NamedTuple):
-    """Of a launch: steps from t0 up to t1, of a run of `steps` whose tail begins at `tail`, recorded each `every`."""
+    """Steps of a launch: from t0 up to t1, of a run of `steps` whose tail begins at `tail`, recorded each `every`."""
 
     t0: int
     t1: int

@@ -22,7 +22,7 @@ Axes = Mapping[str, np.ndarray | axes.Interval]
 
 @dataclass(frozen=True)
 class Launch:
-    """What one kernel computes: a run for each row of the columns.
+    """The runs that one kernel computes: one for each row of the columns.
 
     Attributes:
         rule, problem: what runs, made and checked.
@@ -63,7 +63,7 @@ class Launch:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """Of `simulate.stream`."""
+        """The arguments of `simulate.stream`."""
         names = ("problem", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
         own = {name: getattr(self, name) for name in names}
         return {"optimizer": self.rule, **own, "hyper": {**self.hyper, "seed": self.seeds}}
@@ -73,11 +73,11 @@ class Launch:
         return simulate.stream(tick=tick, **self.arguments)
 
     def chunks(self) -> Iterator[Chunk]:
-        """What a backend is given, in order."""
+        """The chunks for a backend, in order."""
         return simulate.chunks(**self.arguments)
 
     def compiled(self) -> bool:
-        """Whether the launch can begin without compiling."""
+        """True if the launch can begin without compiling."""
         return simulate.compiled(self.problem, next(self.chunks()), self.backend)
 
 
@@ -168,7 +168,7 @@ def swept(launches: Sequence[Launch]) -> list[str]:
     names = [key for key in choices if len({_choice(each, key) for each in launches}) > 1]
     if "dtype" not in names and len({repr(each.storage) for each in launches}) > 1:
         names.append("dtype")  # the name of the precision, as recorded, says the storage too
-    settings: dict[tuple[str, str], set[str]] = {}  # two problems differ in their settings without a sweep over them
+    settings: dict[tuple[str, str], set[str]] = {}  # settings of two problems differ without being swept
     for each in launches:
         for key, value in each.problem_args.items():
             settings.setdefault((_choice(each, "problem"), key), set()).add(repr(value))

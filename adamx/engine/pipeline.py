@@ -18,7 +18,7 @@ def in_order(
     at_once: int,
     tick: Callable[[int], None] | None = None,
 ) -> Iterator[Results]:
-    """What `work` makes of every chunk, in their order; while one is handed on, the next ones are computed.
+    """The results of `work` for all chunks, in order; while one is handed on, the next ones are computed.
 
     Whoever stops listening, as Ctrl-C does, stops the others after their present launch.
 
@@ -28,7 +28,7 @@ def in_order(
     stop, lock, done = Event(), Lock(), dict[int, int]()
 
     def followed(number: int, chunk: Chunk) -> Chunk:
-        def told(updates: int) -> None:
+        def report(updates: int) -> None:
             if stop.is_set():
                 raise CancelledError
             if tick:
@@ -36,11 +36,11 @@ def in_order(
                     done[number] = min(updates, len(chunk) * chunk.steps)
                     tick(sum(done.values()))
 
-        return replace(chunk, tick=told)
+        return replace(chunk, tick=report)
 
     given = (followed(number, chunk) for number, chunk in enumerate(chunks))
     for number, results in enumerate(_map(work, given, at_once, stop)):
-        for part in results:  # they may be computed just now: what ticked of a part counts no more once it is finished
+        for part in results:  # they may be computed just now: a part's ticks no longer count once it is finished
             done.pop(number, None)
             yield part
 

@@ -63,7 +63,7 @@ class Results:
 
     @property
     def names(self) -> dict[str, str]:
-        """What has a name and is the same for all runs."""
+        """The names that all runs share: optimizer, schedule, problem, dtype, backend."""
         return {key: getattr(self, key) for key in ("optimizer", "schedule", "problem", "dtype", "backend")}
 
     @property
@@ -78,14 +78,14 @@ class Results:
 
     @property
     def title(self) -> str:
-        """What was run: optimizer, problem, runs, steps, dtype."""
+        """A title: optimizer, problem, runs, steps, dtype."""
         runs = f"{len(self):,} run{'s' * (len(self) != 1)}"
         return f"{self.rule} on {self.task}: {runs}, {int(self.steps[-1]):,} steps, {self.dtype}"
 
     @cached_property
     def regime(self) -> np.ndarray:
         """(runs,) one of `regimes.REGIMES` for each run."""
-        if "regime" in self.figures:  # of a record whose version kept other figures
+        if "regime" in self.figures:  # from a record of a version that kept other figures
             return self.figures["regime"]
         return classify(self.figures, self.criteria, int(self.steps[-1]))
 
@@ -181,11 +181,11 @@ class Results:
         )
 
 
-def told_apart(results: Sequence[Results]) -> list[Results]:
-    """Results of which no two have one name for different things: the second `mine` is `mine (2)`."""
+def with_distinct_names(results: Sequence[Results]) -> list[Results]:
+    """Results in which different things have different names: the second `mine` becomes `mine (2)`."""
     found = list(results)
     for kind in ("optimizer", "problem"):
-        taken: dict[str, list[str]] = {}  # name -> what has it: first what is shipped, then files in their order
+        taken: dict[str, list[str]] = {}  # by name its owners: the shipped one, then files in their order
         for r in sorted(results, key=lambda r: kind in r.files):
             known = taken.setdefault(getattr(r, kind), [])
             if r.files.get(kind, "") not in known:

@@ -84,8 +84,8 @@ def best(results: Sequence[Results], n: int = 5) -> pd.DataFrame:
 
 
 def _best_first(frame: pd.DataFrame) -> pd.DataFrame:
-    """What "best" means, everywhere: the least median final loss; of equal ones, such as 0, the least held-out loss
-    where there is one; then a healthy one; then the one that was under its target first."""
+    """The meaning of "best" everywhere: the least median final loss; if equal (such as 0), the least held-out loss
+    if there is one; then a healthy setting; then the one that reached its target first."""
     held_out = frame["final_val_loss"].fillna(np.inf) if "final_val_loss" in frame else np.zeros(len(frame))
     keys = (frame["reached_step"], np.isin(frame["regime"], FAILING), held_out, frame["final_loss"])
     return frame.iloc[np.lexsort(keys)].reset_index(drop=True)

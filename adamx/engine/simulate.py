@@ -66,7 +66,7 @@ def check_shape(steps: object, record_every: object, dtype: str, backend: str, s
     if dtype not in DTYPES:
         raise unknown("dtype", dtype, DTYPES)
     backends.backend(backend)
-    if schedule not in tuple(SCHEDULES):  # what was typed may be a list, which no dictionary looks up
+    if schedule not in tuple(SCHEDULES):  # the user may have typed a list, which cannot be a key
         raise unknown("schedule", schedule, SCHEDULES)
     return number, every
 
@@ -110,7 +110,7 @@ def chunks(
     x0: np.ndarray | None = None,
     instruments: Sequence[str] = (),
 ) -> Iterator[Chunk]:
-    """What the backend is given, in order; a chunk takes about a second where that keeps all threads busy.
+    """The chunks for the backend, in order; each takes about a second where that keeps all threads busy.
 
     The arguments are those of `stream`.
     """
@@ -130,7 +130,7 @@ def chunks(
 
 
 def compiled(problem: Problem, chunk: Chunk, backend: str) -> bool:
-    """Whether the kernel for a chunk lies ready on the disk; compiling it takes 5 to 15 seconds, once."""
+    """True if the compiled kernel for a chunk is on the disk; compiling it takes 5 to 15 seconds, once."""
     return backends.for_problem(backend, problem).compiled(problem, chunk)
 
 
@@ -177,7 +177,7 @@ def _uncompiled(optimizer: str | optimizers.Rule, problem: Problem, error: Numba
     yours = [name for name, f in ((rule.name, rule.update), (problem.name, function)) if is_user(f)]
     if not yours:
         return error
-    innermost = str(error).rpartition("Failed in")[2].splitlines()[1:]  # Numba tells the whole way there
+    innermost = str(error).rpartition("Failed in")[2].splitlines()[1:]  # Numba lists every call on the way to the error
     words = next((line.strip() for line in innermost if line.strip()), type(error).__name__)
     where = next((line.strip(" :") for line in innermost if line.strip().startswith("File ")), "")
     return InputError(f"{' or '.join(yours)} cannot be compiled, only numbers, tuples and math can: {words} {where}")

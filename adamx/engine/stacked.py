@@ -50,7 +50,7 @@ def chunk_runs(problem: Model, whole: Chunk) -> int:
 
 
 class _Torch:
-    """What differs between the libraries: here torch."""
+    """The operations that differ between libraries, for torch."""
 
     def __init__(self, model: Model, dtype: str) -> None:
         self.torch: Any = importlib.import_module("torch")
@@ -97,7 +97,7 @@ class _Torch:
 
 
 class _Jax:
-    """What differs between the libraries: here jax."""
+    """The operations that differ between libraries, for jax."""
 
     def __init__(self, model: Model, dtype: str) -> None:
         self.jax: Any = importlib.import_module("jax")

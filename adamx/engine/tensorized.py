@@ -31,7 +31,7 @@ UNSET = object()
 
 
 class Library:
-    """What the new source calls: functions by the names of `math`, and choices element by element.
+    """The functions that the new source calls: those of `math` by name, and choices element by element.
 
     Args:
         name: "torch" or "jax".
@@ -47,7 +47,7 @@ class Library:
         self.names = {"_library": self, "min": self.least, "max": self.greatest, "float": self.real, "bool": self.truth}
 
     def __getattr__(self, name: str) -> Any:
-        """What `math.name` or `np.name` is here."""
+        """The library's function for `math.name` or `np.name`."""
         if name.startswith("_"):
             raise AttributeError(name)
         if name in CONSTANTS:
@@ -129,7 +129,7 @@ class Library:
         return reduce(lambda a, b: self.where(b < a, b, a), values)
 
     def possible(self, c: Any) -> Any:
-        """Whether c may hold somewhere."""
+        """True if c may hold for some element."""
         return True if self.is_array(c) else c
 
     def decided(self, c: Any) -> Any:

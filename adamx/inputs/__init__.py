@@ -1,1 +1,1 @@
-"""What a person types: errors with the nearest name, how commands end, the user's files, axes, data sets."""
+"""Input by people: errors with the nearest name, how commands end, the user's files, axes, data sets."""

@@ -44,7 +44,7 @@ def read_arrays(file: Path) -> Arrays:
         size = 0
         for name in wanted:
             with archive.open(f"{name}.npy") as content:
-                size += _announced(file, name, content)
+                size += _unpacked_size(file, name, content)
         _check(file, size)
         found = []
         for name in wanted:
@@ -88,7 +88,7 @@ def _check(file: Path, size: int) -> None:
         )
 
 
-def _announced(file: Path, name: str, content: IO[bytes]) -> int:
+def _unpacked_size(file: Path, name: str, content: IO[bytes]) -> int:
     """Bytes that an array takes as float64, from its header alone."""
     read = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}.get(npy.read_magic(content))
     if read is None:

@@ -34,7 +34,7 @@ def bundled(name: str) -> tuple[np.ndarray, np.ndarray]:
 
 
 class Data(NamedTuple):
-    """What was read of a user's file.
+    """The data in a user's file.
 
     Attributes:
         x: (rows, features) float64. y: (rows,) float64, or str where the targets are words.
@@ -160,19 +160,19 @@ def _without_missing(data: Data) -> Data:
 
 
 def _cells(data: Data, odd: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
-    """(rows, features + 1) where features and targets are odd; of words, where there is none."""
+    """(rows, features + 1) True where a feature or a target is odd, or where a target that is a word is missing."""
     return np.column_stack([odd(data.x), data.y == "" if data.y.dtype.kind == "U" else odd(data.y)])
 
 
 def _columns(data: Data, cells: np.ndarray) -> str:
-    """The columns by name that some of these cells are of."""
+    """The names of the columns with any of these cells."""
     names = [[*data.names, data.target][i] for i in np.flatnonzero(cells.any(axis=0))]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     return f"column{'s' * (len(names) > 1)} {', '.join(map(repr, names[:3]))}{more}"
 
 
 def _numbers_rows(name: str, values: np.ndarray) -> bool:
-    """Whether a column of that name has consecutive whole numbers, each once."""
+    """True if a column has a name such as "id" and consecutive whole numbers, each once."""
     named = name.lower() in NUMBERING and values.dtype.kind == "f" and len(values) > 0
     if not named or not np.isfinite(values).all():
         return False

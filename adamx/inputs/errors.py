@@ -12,7 +12,7 @@ SYNONYMS = {"gpu": "cuda", "learning_rate": "lr", "epsilon": "eps"}
 
 
 class InputError(ValueError):
-    """What the user typed cannot be used; the message is one line that says what is allowed.
+    """Input that cannot be used; the message is one line that says what is allowed.
 
     Names and values from files stand in it: what would break the line, or command the terminal, is escaped.
     """
@@ -22,7 +22,7 @@ class InputError(ValueError):
 
 
 def printable(text: str) -> str:
-    """A text from a file or a store as it may stand on a terminal: what would break its line or command it, escaped."""
+    """A text from a file or a store, safe for a terminal: characters that break the line or control it are escaped."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
@@ -48,9 +48,9 @@ def unknown(kind: str, name: object, allowed: Iterable[str], elsewhere: Iterable
 
 
 def first_line(error: BaseException) -> str:
-    """What an error says in its first line; its type where it says nothing.
+    """The first line of an error's message; its type if the message is empty.
 
-    SQLAlchemy wraps the error of a driver, which is what there is to say.
+    SQLAlchemy wraps the error of a driver; the driver's message is the useful one.
     """
     lines = (line.strip() for line in str(getattr(error, "orig", None) or error).splitlines())
     return next(filter(None, lines), type(error).__name__)
@@ -62,8 +62,8 @@ def raised(what: str, error: BaseException, where: str = "") -> InputError:
 
 
 @contextmanager
-def told(kind: str, name: str) -> Iterator[None]:
-    """What code raises within is an InputError if it is a user's file; what is shipped raises as it does."""
+def user_errors(kind: str, name: str) -> Iterator[None]:
+    """A context in which errors from a user's file become InputErrors; those of shipped files stay as they are."""
     try:
         yield
     except InputError:

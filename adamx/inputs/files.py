@@ -31,7 +31,7 @@ class Source(NamedTuple):
 
     @property
     def path(self) -> str:
-        """Where a record keeps it: in a folder that is named for its content."""
+        """The path in a record: in a folder that is named for its content."""
         return f"{hashlib.sha256(self.content).hexdigest()[:16]}/{self.name}"
 
 
@@ -71,7 +71,7 @@ def source(module: ModuleType) -> Source | None:
 
 
 def is_user(function: object) -> bool:
-    """Whether a function is of a user's file."""
+    """True if a function is defined in a user's file."""
     return getattr(function, "__module__", "").startswith(USER)
 
 
@@ -84,7 +84,7 @@ def _load_file(name: str, kind: str) -> ModuleType:
         content = _kept[name] if name in _kept else path.read_bytes()
     except OSError as error:
         raise InputError(f"{kind} file {str(path)!r} cannot be read: {error.strerror or error}") from error
-    if _typed and not _stands_in(_typed[-1], name) and not known(content):
+    if _typed and not _is_named_in(_typed[-1], name) and not known(content):
         raise InputError(
             f"{kind} file {name!r} is code that has not run here as it is now, and the command line does not name it: "
             f"read it, then type {kind}={name}"
@@ -118,7 +118,7 @@ def _execute(path: Path, content: bytes) -> ModuleType:
 
 @contextmanager
 def as_they_were(files: Mapping[str, bytes]) -> Iterator[None]:
-    """Within it these contents stand for the user's files of these names, whatever lies there now."""
+    """A context in which these contents stand for the user's files of these names, whatever is on the disk now."""
     _kept.update(files)
     try:
         yield
@@ -128,7 +128,7 @@ def as_they_were(files: Mapping[str, bytes]) -> Iterator[None]:
 
 @contextmanager
 def only_typed(arguments: Sequence[str]) -> Iterator[None]:
-    """Within it a user's file is run only if the command line names it, or if this user has run it here before.
+    """A context in which a user's file runs only if the command line names it, or if this user has run it here before.
 
     A configuration, a journal and a record may come from elsewhere: that they name a file does not make it run.
     """
@@ -139,13 +139,13 @@ def only_typed(arguments: Sequence[str]) -> Iterator[None]:
         _typed.pop()
 
 
-def _stands_in(typed: str, name: str) -> bool:
-    """Whether a name stands in what was typed, as a whole and not as a part of another."""
+def _is_named_in(typed: str, name: str) -> bool:
+    """True if the typed text contains a name as a whole, and not as a part of another name."""
     return re.search(rf"""(?<![^\s=,:(\[{{'"]){re.escape(name)}(?![^\s,)\]}}'"])""", typed) is not None
 
 
 def known(content: bytes) -> bool:
-    """Whether this user has run a file of that content here before."""
+    """True if this user has run a file of that content here before."""
     return _mark(content).is_file()
 
 

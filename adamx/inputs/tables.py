@@ -67,7 +67,7 @@ def reading(separator: object = None, decimal: object = None, header: object = "
 
 
 def several(what: str, typed: object) -> list[str | int | float]:
-    """What may be typed as one word or number, or as a list of them."""
+    """A list, from one word or number, or from a list of them."""
     found: list[Any] = list(typed) if isinstance(typed, (list, tuple)) else [typed]
     if any(isinstance(each, bool) or not isinstance(each, (str, int, float)) for each in found):
         raise InputError(f"{what} is {typed!r}: a word or a number, or a list of them, is needed")
@@ -83,7 +83,7 @@ def _character(setting: str, typed: object, allowed: dict[str, str]) -> str | No
 
 
 def _forms(word: str | int | float) -> list[str | float]:
-    """What a word means in a column of words and in one of numbers."""
+    """The forms of a word: in a column of words, and in one of numbers if it is a number."""
     text = str(word).strip()
     number = _number(text, ".", frozenset())
     return [text.lower(), *([] if number is None else [number])]
@@ -165,7 +165,7 @@ def read_table(file: Path, reading: Reading = FOUND) -> Table:
 
 
 def position(file: str, names: Sequence[str], typed: object) -> int:
-    """Where the column is that was typed: a name, or else a number, from 1 on or, from the end, from -1 on.
+    """The position of a typed column: a name, or else a number, from 1 on or, from the end, from -1 on.
 
     Raises:
         InputError: there is none.
@@ -184,7 +184,7 @@ def position(file: str, names: Sequence[str], typed: object) -> int:
 
 
 def _unpacked(file: Path, content: bytes) -> bytes:
-    """What a .gz has in it, read no further than the limit."""
+    """The content of a .gz, read no further than the limit."""
     with gzip.GzipFile(fileobj=io.BytesIO(content)) as packed:
         found = packed.read(LIMIT + 1)
     if len(found) > LIMIT:

@@ -34,7 +34,7 @@ class Row(NamedTuple):
 
 
 class Scratch(NamedTuple):
-    """What a gradient or a score needs, for `capacity` rows at a time. All flat, with any content.
+    """Scratch for a gradient or a score, for `capacity` rows at a time. All flat, with any content.
 
     acts and slopes are (capacity * Row.acts,) and (capacity * Row.slopes,); rows (capacity,) int64, the positions of
     the rows in the data; part (parameters,) is used where a batch has more than `capacity` rows.
@@ -60,7 +60,7 @@ class Tangents(NamedTuple):
 
 
 class Functions(NamedTuple):
-    """What a kernel calls. `sizes` is the family's own, int64.
+    """The functions that a kernel calls. `sizes` is the family's own, int64.
 
     Attributes:
         start: (x, sizes, seed): the parameters of a run; draws are `rng.bits(seed, rng.WEIGHTS, 0, i)` of parameter i.
@@ -100,7 +100,7 @@ class Family(ABC):
     @property
     @abstractmethod
     def name(self) -> str:
-        """Of its kind, for the file of a compiled kernel."""
+        """The name of its kind, for the file of a compiled kernel."""
 
     @property
     @abstractmethod
@@ -125,7 +125,7 @@ class Family(ABC):
     @property
     @abstractmethod
     def content(self) -> tuple[Any, ...]:
-        """What tells it from every other model, for the digest of a task."""
+        """The parts that distinguish it from every other model, for the digest of a task."""
 
     @abstractmethod
     def functions(self, dtype: str, team: Team) -> Functions:

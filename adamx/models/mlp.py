@@ -109,7 +109,7 @@ def outputs(sizes, count):
 
 
 def _kept(asked: bool, norm: bool) -> tuple[Any, Any]:
-    """What a hidden layer of b units keeps of `count` rows: its size, and where it lies.
+    """The numbers that a hidden layer of b units keeps of `count` rows: how many, and where they begin.
 
     Returns:
         size(count, b): how many numbers. parts(numbers, at, h, count, b): z, n and r from position `at` on. z (count,

@@ -42,7 +42,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, NamedTuple
 
-from adamx.inputs.errors import InputError, told
+from adamx.inputs.errors import InputError, user_errors
 from adamx.inputs.files import Source, load, names, source
 from adamx.optimizers._ranges import Range, usual, within
 from adamx.optimizers._ranges import check as check
@@ -124,7 +124,7 @@ def rule(name: str | Rule) -> Rule:
     if isinstance(name, Rule):
         return name
     module = load(PACKAGE, "optimizer", name)
-    with told("optimizer", name):
+    with user_errors("optimizer", name):
         return _rule(name.removesuffix(".py").rsplit("/", 1)[-1], module)
 
 
@@ -162,7 +162,7 @@ def _rule(name: str, module: Any) -> Rule:
 
 
 def _try(rule: Rule) -> None:
-    """Take one step in plain Python: a mistake is said now and in its own words, not by the compiler."""
+    """Take one step in plain Python: a mistake is reported now, by Python and not by the compiler."""
     for function in filter(None, (rule.per_step, rule.update, rule.pool, rule.preconditioner, rule.alternating)):
         if not getattr(function, "__portable__", False):
             raise InputError(f"optimizer {rule.name!r}: {function.__name__} needs the decorator @portable")

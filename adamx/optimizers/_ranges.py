@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Range(NamedTuple):
-    """What a hyperparameter may be: least <= value < bound, and the same in words."""
+    """The allowed values of a hyperparameter: least <= value < bound, and the same in words."""
 
     least: float
     bound: float

@@ -39,24 +39,24 @@ def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, di
     dispatcher = decorate(kernel)
     try:
         cache = disk(kernel)
-    except RuntimeError:  # what Numba raises
+    except RuntimeError:  # Numba's error
         words = "no folder for compiled kernels can be written; set NUMBA_CACHE_DIR to one of your own"
         warnings.warn(f"{name} is compiled anew in every process: {words}", RuntimeWarning, stacklevel=2)
         return dispatcher
     cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), key)
-    _whole(cache)
+    _survive_damage(cache)
     dispatcher._cache = cache
     return dispatcher
 
 
-def _whole(cache: Any) -> None:
-    """Let a cache give what is whole, and keep what can be kept."""
+def _survive_damage(cache: Any) -> None:
+    """Make a cache ignore damaged files, and go on where a file cannot be written."""
     file, load, save = cache._cache_file, cache.load_overload, cache.save_overload
 
     def load_overload(signature: Any, context: Any) -> Any:
         try:
             return load(signature, context)
-        except Exception:  # what unpickling a damaged file raises
+        except Exception:  # unpickling a damaged file can raise anything
             with suppress(OSError):
                 cache.flush()
             return None
@@ -86,6 +86,6 @@ def _digest(data: bytes) -> bytes:
 
 
 def on_disk(dispatcher: Any) -> bool:
-    """Whether a kernel made by `cached` was compiled before."""
+    """True if a kernel made by `cached` was compiled before."""
     file = getattr(dispatcher._cache, "_cache_file", None)
     return file is not None and Path(file._index_path).is_file()

@@ -27,7 +27,7 @@ def digest(*parts: object) -> str:
     """16 hex digits that change when the content of any part changes.
 
     A function counts with its code as it was loaded (a file may have been edited since), its defaults, and all that the
-    code reads, in the same way: closed over values, globals, what it names of modules, functions under a decorator of
+    code reads, in the same way: closed over values, globals, members of modules, functions under a decorator of
     Numba. Arrays count by their bytes. Bytecode is one of Python's versions, and so is a function's digest.
 
     Raises:
@@ -40,7 +40,7 @@ def digest(*parts: object) -> str:
 
 
 def identity(*parts: object) -> str:
-    """The digest of the parts; of what has none, one that no other process will give."""
+    """The digest of the parts; if one has no content, a random digest that no other process will give."""
     try:
         return digest(*parts)
     except UnreadableError:
@@ -71,7 +71,7 @@ def closed_over(function: Callable[..., Any]) -> Iterator[tuple[str, Any]]:
 
 
 def _overloads(function: FunctionType) -> list[Any]:
-    """What `numba.extending.overload` compiles in place of a function; Numba has no public way to ask."""
+    """The functions that `numba.extending.overload` compiles in place of this one; Numba has no public way to ask."""
     kinds = (kind for value, kind in builtin_registry.globals if value is function)
     templates = (template for kind in kinds for template in getattr(kind, "templates", ()))
     return [each._overload_func for each in templates if hasattr(each, "_overload_func")]
@@ -146,7 +146,7 @@ class _Content:
             self.sha.update(np.ascontiguousarray(array).tobytes())
 
     def object(self, part: Any) -> None:
-        """What has an identity: functions, classes, what wraps them, modules."""
+        """Add an object with an identity: a function, a class, a wrapper of one, a module."""
         library = _library(part)
         if library and isinstance(part, (FunctionType, BuiltinFunctionType, np.ufunc, type, ModuleType)):
             self.say(library, _version(library), getattr(part, "__qualname__", part.__name__))
@@ -211,7 +211,7 @@ class _Content:
         self.modules(modules, sorted(set(_names(code))))
 
     def modules(self, modules: list[ModuleType], names: list[str]) -> None:
-        """What a function names of modules, and of the modules in them."""
+        """Add the members of modules that a function names, and of the modules in them."""
         for module in modules:  # it grows
             if _library(module):
                 self.add(module)

@@ -52,7 +52,7 @@ ASKED = ("isnan", "isinf", "isfinite")
 
 @cache
 def functions(dtype: str) -> dict[str, Callable[..., Any]]:
-    """What the new source calls, by name, on real numbers of `dtype` and on complex ones."""
+    """The functions that the new source calls, by name, on real numbers of `dtype` and on complex ones."""
     real: Any = np.dtype(dtype).type
     new: Any = np.complex64 if dtype == "float32" else np.complex128
     zero, one, none = real(0), real(1), new(0)  # a number of any kind plus `none` is complex

@@ -15,7 +15,7 @@ MASK = 0xFFFFFFFF
 MULTIPLIER = 0xD256D193
 WEYL = 0x9E3779B9
 
-# What a draw is for: the top bits of the index word.
+# The purpose of a draw: the top bits of the index word.
 NOISE, ROWS, WEIGHTS, SPLIT = 0, 1, 2, 3
 STREAM_SHIFT = 28
 

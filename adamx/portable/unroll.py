@@ -26,7 +26,7 @@ from numba.extending import register_jitable
 from adamx.portable import portable, rewritten
 from adamx.portable.content import closed_over, reads
 
-static = range  # what marks a loop that is written out
+static = range  # marks a loop that is written out
 
 
 def unrolled(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -107,7 +107,7 @@ class Unroll(ast.NodeTransformer):
         return node
 
     def _items(self, node: ast.AST) -> list[ast.expr] | None:
-        """What a generator over `static(n)` gives; None for anything else."""
+        """The items of a generator over `static(n)`; None for anything else."""
         if not isinstance(node, ast.GeneratorExp) or (count := self._count(node.generators[0].iter)) is None:
             return None
         target = node.generators[0].target
@@ -123,7 +123,7 @@ class Unroll(ast.NodeTransformer):
         return count.value
 
     def _at(self, target: ast.expr, i: int, visit: Callable[[], Any]) -> Any:
-        """What a visit gives where the loop's index is i."""
+        """The result of a visit with i as the loop's index."""
         assert isinstance(target, ast.Name)
         outer = self.known.get(target.id)
         self.known[target.id] = i

@@ -32,7 +32,7 @@ from typing import Any
 
 import numpy as np
 
-from adamx.inputs.errors import InputError, raised, told, unknown
+from adamx.inputs.errors import InputError, raised, unknown, user_errors
 from adamx.inputs.files import Source, load, names, source
 from adamx.models import Family
 from adamx.optimizers import Nothing
@@ -81,7 +81,7 @@ class Landscape:
 
     @property
     def online(self) -> bool:
-        """Whether the function is another one at every step."""
+        """True if the function changes at every step."""
         return _online(self.function)
 
 
@@ -130,7 +130,7 @@ class Task:
         return of_batches(self.target, self.batch, self.thresholds)
 
 
-Compiled = Landscape | Task  # what kernels compute
+Compiled = Landscape | Task  # computed by kernels
 Problem = Compiled | Model
 
 
@@ -154,7 +154,7 @@ def problem(
     if thresholds is not None and not isinstance(thresholds, Mapping):
         raise InputError(f"regimes is {thresholds!r}: thresholds are needed, such as regimes.spike_ratio=100")
     given, own = dict(args or {}), _thresholds(thresholds or {})
-    with told("problem", name):
+    with user_errors("problem", name):
         short = name.removesuffix(".py").rsplit("/", 1)[-1]
         if hasattr(module, "model"):
             return replace(_model(short, module.model, given), thresholds=own, source=source(module))
@@ -174,7 +174,7 @@ def _model(name: str, model: Model, given: Mapping[str, Any]) -> Model:
 
 
 def _thresholds(typed: Mapping[str, float | None]) -> dict[str, float]:
-    """Those that were given, as numbers."""
+    """The given thresholds, as numbers."""
     allowed, found = Criteria._fields[1:], {}
     for key, value in typed.items():
         if key not in allowed:
@@ -247,7 +247,7 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
         settings=values,
         setup=_changed(values, _landscape_settings(name, module)),
         start=np.array(start),
-        minimum=float(_few(f"{name}.minimum", getattr(module, "minimum", 0.0), 1)[0]) * (dim if separable else 1),
+        minimum=float(_exactly(f"{name}.minimum", getattr(module, "minimum", 0.0), 1)[0]) * (dim if separable else 1),
         Params=Params,
         params=params,
         function=function,
@@ -261,20 +261,20 @@ def _landscape(name: str, module: Any, given: dict[str, Any]) -> Landscape:
 
 
 def _online(function: Callable[..., Any]) -> bool:
-    """Whether it takes the step too."""
+    """True if the function has the step as its third argument."""
     return len(inspect.signature(function).parameters) == 3
 
 
 def _target(module: Any, given: Mapping[str, Any], numbers: Mapping[str, np.ndarray], online: bool) -> float:
-    """The gap that counts as reached, or what stands for none."""
+    """The gap that counts as reached, or a constant that says there is none."""
     if online and not hasattr(module, "objective"):
         return NO_OBJECTIVE
     known = hasattr(module, "minimum") or hasattr(module, "target") or "target" in given
     return float(numbers["target"][0]) if known else NO_TARGET
 
 
-def _few(what: str, value: object, count: int) -> np.ndarray:
-    """(count,) numbers."""
+def _exactly(what: str, value: object, count: int) -> np.ndarray:
+    """(count,) numbers, or an InputError."""
     numbers = _numbers(what, value)
     if len(numbers) != count:
         needed = "one number is" if count == 1 else f"{count} numbers are"
@@ -285,7 +285,7 @@ def _few(what: str, value: object, count: int) -> np.ndarray:
 def _bounds(name: str, typed: object) -> tuple[float, float] | None:
     if typed is None:
         return None
-    low, high = map(float, _few(f"{name}.bounds", typed, 2))
+    low, high = map(float, _exactly(f"{name}.bounds", typed, 2))
     if low >= high:
         raise InputError(f"problem {name}.bounds is {typed!r}: the lower one comes first")
     return low, high
@@ -301,7 +301,7 @@ def _minimizers(module: Any, p: Any, separable: bool, dim: int) -> np.ndarray:
 def _try(
     name: str, function: Callable[..., Any], start: np.ndarray, params: Any, separable: bool, alone: bool = False
 ) -> None:
-    """Call a landscape once, in plain Python: a mistake is said now and in its own words, not by the compiler.
+    """Call a landscape once, in plain Python: a mistake is reported now, by Python and not by the compiler.
 
     Args:
         alone: the value comes without a gradient.

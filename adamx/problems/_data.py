@@ -47,7 +47,7 @@ def task(
         loss: one of `problem.LOSSES`. Targets of "softmax" are classes 0..k-1, of "logistic" 0 and 1;
             those of "squares" are standardised.
         batch: rows of a minibatch, 0 for all rows every step.
-        held_out: share of rows kept for validation, in [0, 1); of one that is not 0, at least one row.
+        held_out: share of rows kept for validation, in [0, 1); at least one row if it is above 0.
         target: the training loss that counts as reached.
         activation, norm: of the hidden layers, see `adamx.models.mlp.Mlp`.
         standardize: false takes features and targets as they are.

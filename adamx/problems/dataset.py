@@ -11,7 +11,7 @@ from adamx.inputs.tables import reading, several
 from adamx.problems import LOSSES, Task
 from adamx.problems._data import task
 
-HELD_OUT = 0.2  # of a file that does not hold rows out itself
+HELD_OUT = 0.2  # if the file itself holds out no rows
 
 
 def build(
@@ -86,7 +86,7 @@ def build(
 
 
 def _about(path: str, data: Data, made: Task, classes: int) -> str:
-    """What was read, in one line."""
+    """The data that was read, in one line."""
     kind = _count(classes, "class", "es") if classes else "regression"
     parts = [
         _count(len(data.y), "row"),

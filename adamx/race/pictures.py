@@ -47,7 +47,7 @@ class Racer:
     regime: str
 
     def status(self, step: int) -> str:
-        """What there is to say about it at a step."""
+        """The racer's status at a step, in words."""
         if not 0 <= self.goal <= step:
             return "short of the goal" if step == len(self.loss) - 1 else " "
         popped = ", popped" if self.popped and step == len(self.loss) - 1 else ""

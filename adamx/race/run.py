@@ -72,7 +72,7 @@ def compute(launches: Sequence[Launch], view: View | None = None) -> Race:
     its_problem = launches[0].problem
     check(its_problem)
     racers, points = [], []
-    names = _telling(launches)
+    names = _distinguishing(launches)
     for launch in launches:
         results, paths = _simulate(launch)
         for run, row in enumerate(results.table.to_dict("records")):
@@ -92,7 +92,7 @@ def compute(launches: Sequence[Launch], view: View | None = None) -> Race:
     loss = np.array([racer.loss for racer in racers])
     below = surface(its_problem, launches[0].rule, np.concatenate(points), loss, view)
     goal = below.base + below.target
-    drawn = np.append(np.maximum(loss, goal - abs(loss[0, 0] - goal)), goal)  # far beyond the goal is of no interest
+    drawn = np.append(np.maximum(loss, goal - abs(loss[0, 0] - goal)), goal)  # cut off far beyond the goal
     return Race(
         title=", ".join(filter(None, [_title(launches, its_problem), below.section])),
         racers=racers,
@@ -110,7 +110,7 @@ def _title(launches: Sequence[Launch], its_problem: Problem) -> str:
 
 
 def _simulate(launch: Launch) -> tuple[Results, np.ndarray]:
-    """What the runs of a launch did, and their points (runs, steps + 1, coordinates)."""
+    """The Results of a launch, and the runs' points (runs, steps + 1, coordinates)."""
     its_problem = launch.problem
     if isinstance(its_problem, Landscape):
         results = simulate(**replace(launch, instruments=("path",)).arguments)
@@ -129,8 +129,8 @@ def _first(marks: np.ndarray) -> int:
     return int(marks.argmax()) if marks.any() else -1
 
 
-def _telling(launches: Sequence[Launch]) -> list[str]:
-    """What tells racers apart: the choices, lr of several optimizers, and what one optimizer has several values of."""
+def _distinguishing(launches: Sequence[Launch]) -> list[str]:
+    """Names that distinguish racers: choices, lr if optimizers differ, and what is swept within one optimizer."""
     optimizers = dict.fromkeys(each.optimizer for each in launches)
     names = [name for name in swept(launches) if name in CHOICES]
     names += ["lr"] * (len(optimizers) > 1)
@@ -140,7 +140,7 @@ def _telling(launches: Sequence[Launch]) -> list[str]:
 
 
 def _label(results: Results, run: int, names: Sequence[str]) -> str:
-    """What tells a racer from the others, such as "adam η = 0.1"."""
+    """A label that distinguishes a racer, such as "adam η = 0.1"."""
     from adamx.analysis.scales import SYMBOLS, short
 
     values = [f"{SYMBOLS.get(n, n)} = {short(results.columns[n][run])}" for n in names if n in results.columns]
@@ -155,7 +155,7 @@ def _choice(results: Results, names: Sequence[str]) -> str:
 
 
 def _constants(launch: Launch, run: int, names: Sequence[str]) -> str:
-    """lr, what tells racers apart, and whatever else is not the optimizer's default, as typed."""
+    """lr, the names that distinguish racers, and all else that is not the optimizer's default, as typed."""
     defaults = {**Schedule._field_defaults, **launch.rule.defaults}
     values = {name: column[run] for name, column in launch.hyper.items()}
     return " ".join(f"{n}={v:.6g}" for n, v in values.items() if n in ("lr", *names) or v != defaults[n])

@@ -153,7 +153,7 @@ def children(results: Results, swept: Sequence[str], tags: Mapping[str, str]) ->
 
 
 def logarithms(results: Results, swept: Sequence[str]) -> dict[str, np.ndarray]:
-    """What spans `WIDE`, as logarithms: swept columns (runs,), such as log10_lr; the loss (records, runs), the last."""
+    """Logarithms of what spans `WIDE`: swept columns (runs,), such as log10_lr; last the loss (records, runs)."""
     r = results
     logs = {f"log10_{name}": _log10(r.columns[name]) for name in swept if name in r.columns}
     logs["log10_gap" if r.minimum else "log10_loss"] = _log10(r.loss - r.minimum, 1e-6 * abs(r.minimum))

@@ -25,7 +25,7 @@ KEY = b"adamx"  # of a Parquet file's metadata
 
 
 def same(r: Results) -> dict[str, Any]:
-    """What is the same for all runs but the steps, for `said`."""
+    """The fields that all runs share, without the steps, for `said`."""
     return {f.name: getattr(r, f.name) for f in fields(r) if f.name not in OF_RUNS}
 
 

@@ -38,7 +38,7 @@ SECTION = {
 
 
 def address(experiment: str, key: str) -> str:
-    """Where the view is, within the UI."""
+    """The address of the view, within the UI."""
     return (
         f"#/experiments/{experiment}/runs?workflowType=machine_learning&compareRunsMode=CHART&viewStateShareKey={key}"
     )

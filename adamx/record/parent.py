@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MODES", "NoRunError", "Selection", "Store", "Sweep", "open", "resume", "select", "start"]
 
-NOTE = "mlflow.note.content"  # what MLflow shows as the description of a run or an experiment
+NOTE = "mlflow.note.content"  # MLflow shows it as the description of a run or an experiment
 ABOUT = """\
 Sweeps by adamx: whole training runs of an optimizer, one for each point of a grid of lr, beta1, beta2, eps and seeds.
 
@@ -127,20 +127,20 @@ def points(store: Store) -> set[str]:
     return found
 
 
-def bury(store: Store) -> None:
-    """Mark as KILLED the sweeps of this machine whose process has died without a word."""
+def mark_killed(store: Store) -> None:
+    """Mark as KILLED the sweeps of this machine that are still RUNNING although their process is gone."""
     alone = f"attributes.status = 'RUNNING' and tags.{PROCESS} LIKE '{platform.node()} %'"
     for run in store.client.search_runs([store.experiment.experiment_id], alone):
-        if not _lives(int(run.data.tags[PROCESS].split()[-1])):
+        if not _is_running(int(run.data.tags[PROCESS].split()[-1])):
             store.client.set_terminated(run.info.run_id, "KILLED")
 
 
 def _process() -> str:
-    """This machine and process, as `bury` finds them."""
+    """This machine and process, as `mark_killed` finds them."""
     return f"{platform.node()} {os.getpid()}"
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
@@ -281,7 +281,7 @@ class Sweep:
         return [f"{sweep}{row:012x}" for row in rows]
 
     def _view(self, results: Sequence[Results], swept: Sequence[str]) -> str:
-        """A link to a page of MLflow that compares the children; empty where they are not several."""
+        """A link to a page of MLflow that compares the children; empty for fewer than two."""
         if sum(map(len, results)) < 2:
             return ""
         experiment, tag = self.store.experiment.experiment_id, page.tag(self.run_id, results, swept)

@@ -58,7 +58,7 @@ class Recorded:
     results: list[Results]
 
     def launches(self, trust: bool = False) -> list[Launch]:
-        """What computes each of the results again, to the bit on the same machine with the same versions.
+        """Launches that compute the results again, to the bit on the same machine with the same versions.
 
         Args:
             trust: whether files that the record carries may run, though nobody has run them here.
@@ -81,10 +81,10 @@ class Recorded:
             steps=int(r.steps[-1]),
             record_every=int(r.steps[1]),
             dtype=dtype,
-            backend="auto" if r.backend == "cuda" else r.backend,  # where there is no GPU, the CPU
+            backend="auto" if r.backend == "cuda" else r.backend,  # the CPU if there is no GPU
             schedule=r.schedule,
             storage={key: value for key, _, value in (pair.partition("=") for pair in kept)},
-            instruments=(),  # they look at a run and do not touch it
+            instruments=(),  # instruments do not change a run
             config={},
         )
 
@@ -93,7 +93,7 @@ class Recorded:
         name = getattr(r, kind)
         if name in shipped and r.digests and kind not in r.files:
             return name
-        kept = r.files.get(kind, f"{kind}/{Path(name).stem}.py")  # so in records before 0.2, which have no digests
+        kept = r.files.get(kind, f"{kind}/{Path(name).stem}.py")  # in records before 0.2, which have no digests
         try:
             file = _file(self.store, self.parent.info.run_id, kept)
         except InputError:
@@ -153,7 +153,7 @@ def artifact(typed: str, name: str, store: Store | None = None) -> str:
 
 
 def results(run_id: str, store: Store | None = None) -> list[Results]:
-    """What a recorded sweep computed, from its parent's artifacts: tables, curves and regimes to the bit."""
+    """The results of a recorded sweep, from its parent's artifacts: tables, curves and regimes to the bit."""
     return read(run_id, store).results
 
 
@@ -213,7 +213,7 @@ def _parts(launches: list[dict[str, Any]], table: pd.DataFrame, curves: pa.Table
 
 
 def _figures(table: pd.DataFrame, names: Sequence[str]) -> dict[str, np.ndarray]:
-    """Those that were recorded; of a version that kept others, the regime that it gave too."""
+    """The recorded figures; also the regime, if a version with other figures recorded it."""
     found = {name: _figure(table, name) for name in names}
     if set(Figures._fields + Marks._fields) - set(found):
         found["regime"] = table["regime"].to_numpy(str)
@@ -242,7 +242,7 @@ def _run(store: Store, run_id: str) -> Run:
 
 @cache
 def _folder(run_id: str) -> str:
-    """Where artifacts of a run are copied to, until this process ends."""
+    """The folder for copies of a run's artifacts, until this process ends."""
     folder = tempfile.mkdtemp(prefix="adamx-")
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder

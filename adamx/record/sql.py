@@ -27,7 +27,7 @@ from adamx.record import interrupt
 from adamx.record.address import database, shown
 
 WAIT = 300  # seconds for others to finish writing; MLflow waits 20, and a large sweep writes for longer
-QUIET = 10  # seconds of them without a word
+QUIET = 10  # of them, seconds before a message
 KEY = 0xADA3  # of PostgreSQL's lock
 
 
@@ -45,7 +45,7 @@ def ready(uri: str, create: bool = True) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         if engine.dialect.name == "sqlite":
-            _patient(engine)
+            _wait_for_locks(engine)
             path = database(uri)
             if path and create:
                 path = path.resolve()
@@ -62,7 +62,7 @@ def ready(uri: str, create: bool = True) -> Iterator[None]:
             connection.execute(sa.text(f"SET LOCAL lock_timeout = '{WAIT}s'"))
             connection.execute(sa.text(f"SELECT pg_advisory_xact_lock({KEY})"))
         _check_schema(connection, shown(uri))
-        _patient(SqlAlchemyStore._get_or_create_engine(uri))
+        _wait_for_locks(SqlAlchemyStore._get_or_create_engine(uri))
         yield
 
 
@@ -104,13 +104,13 @@ def _lock(folder: Path) -> Iterator[None]:
 
     handle = os.open(folder, os.O_RDONLY)
     try:
-        _insist(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), lambda e: isinstance(e, BlockingIOError))
+        _retry(lambda: fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB), lambda e: isinstance(e, BlockingIOError))
         yield
     finally:
         os.close(handle)
 
 
-def _patient(engine: sa.Engine) -> None:
+def _wait_for_locks(engine: sa.Engine) -> None:
     """Let all statements on SQLite wait for other writers."""
     if engine.dialect.name == "sqlite" and not sa.event.contains(engine, "do_execute", _execute):
         sa.event.listen(engine, "do_execute", _execute)
@@ -118,22 +118,22 @@ def _patient(engine: sa.Engine) -> None:
 
 
 def _execute(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
-    with _ended(cursor):
-        _insist(lambda: cursor.execute(statement, parameters), _busy)
+    with _rolled_back_on_interrupt(cursor):
+        _retry(lambda: cursor.execute(statement, parameters), _busy)
     return True  # done, in place of SQLAlchemy
 
 
 def _executemany(cursor: sqlite3.Cursor, statement: str, parameters: Any, _: Any) -> bool:
-    # A transaction that has begun to write is never busy again: a failure is of its first row, and nothing is written.
-    with _ended(cursor):
-        _insist(lambda: cursor.executemany(statement, parameters), _busy)
+    # A transaction that has begun to write is never busy again: only its first row fails, so nothing is written then.
+    with _rolled_back_on_interrupt(cursor):
+        _retry(lambda: cursor.executemany(statement, parameters), _busy)
     return True
 
 
 @contextmanager
-def _ended(cursor: sqlite3.Cursor) -> Iterator[None]:
-    """End the transaction that an interrupt strikes: SQLAlchemy closes its connection, which keeps the lock as long as
-    the cursor lives, and it lives in the traceback."""
+def _rolled_back_on_interrupt(cursor: sqlite3.Cursor) -> Iterator[None]:
+    """End a transaction that is interrupted: SQLAlchemy closes its connection, which keeps the lock as long as the
+    cursor exists, and the traceback keeps the cursor."""
     try:
         yield
     except Exception:
@@ -148,9 +148,9 @@ def _busy(error: Exception) -> bool:
     return isinstance(error, sqlite3.OperationalError) and error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def _insist(call: Callable[[], object], busy: Callable[[Exception], bool]) -> None:
-    """Call until others do not stand in the way; TimeoutError after `WAIT` seconds."""
-    start, told = time.monotonic(), False
+def _retry(call: Callable[[], object], busy: Callable[[Exception], bool]) -> None:
+    """Call again while others hold the lock; TimeoutError after `WAIT` seconds."""
+    start, warned = time.monotonic(), False
     while True:
         try:
             call()
@@ -161,8 +161,8 @@ def _insist(call: Callable[[], object], busy: Callable[[Exception], bool]) -> No
             waited = time.monotonic() - start
             if waited > WAIT:
                 raise TimeoutError(f"locked by another process for more than {WAIT} seconds") from error
-        if waited > QUIET and not told:
-            told = True
+        if waited > QUIET and not warned:
+            warned = True
             logging.getLogger(__name__).warning("waiting for another process to finish its write to the MLflow store")
         interrupt.check()
         time.sleep(0.05)

@@ -53,7 +53,7 @@ class Store:
     client: MlflowClient
     experiment: Experiment
     backend: Any  # MLflow's tracking store behind the client
-    direct: bool  # whether runs may be written without the client
+    direct: bool  # True if runs may be written without the client
     within: str | None = None  # the run below which sweeps are nested
 
     @property
@@ -156,7 +156,7 @@ def open(uri: str | None = None, experiment: str | None = None, run_id: str | No
 
 
 def is_sweep(run: Run) -> bool:
-    """Whether a run is the parent run of a sweep; it may be nested itself."""
+    """True if a run is the parent run of a sweep; it may be nested itself."""
     return "command" in run.data.tags
 
 
@@ -211,7 +211,7 @@ def _experiment(client: MlflowClient, name: str) -> Experiment:
 
 
 def _artifacts(client: MlflowClient, name: str) -> str | None:
-    """Where a new experiment keeps its artifacts: MLflow's own choice, unless that is a path which MLflow would take
+    """The place of a new experiment's artifacts: MLflow's own choice, unless that is a path which MLflow would take
     apart at a %, ? or #."""
     root = getattr(client._tracking_client.store, "artifact_root_uri", None)
     if root is None or urlsplit(root).scheme or not set(root) & set("%?#"):
@@ -235,7 +235,7 @@ def _check_artifacts(experiment: Experiment) -> None:
         _check_client(experiment)
         return
     folder = Path(local)
-    # what is not there yet is made, but not the folder that mlruns/1 was to lie in
+    # missing folders mlruns and mlruns/1 are made, but not the folder above them
     there = next((f for f in (folder, *folder.parents[:2]) if f.is_dir()), None)
     if there and os.access(there, os.W_OK):
         return
@@ -275,7 +275,7 @@ def _ready(uri: str, create: bool) -> AbstractContextManager[None]:
 
 
 def _explain(what: str, uri: str, error: Exception) -> InputError:
-    """What is wrong with a store, in the first line of an error, wherever it comes from."""
+    """An error of a store in one line, wherever it comes from."""
     return InputError(f"MLflow store {shown(uri)!r} {what}: {hidden(first_line(error)[:400], uri)}")
 
 

@@ -48,7 +48,7 @@ def halves(results: Sequence[Results], run_ids: Sequence[np.ndarray]) -> tuple[p
 
 
 def _launch(r: Results) -> dict[str, Any]:
-    """What the rows leave out of Results."""
+    """The parts of Results that are not in the rows."""
     shape = {"runs": len(r), "records": len(r.steps), "dtype": r.loss.dtype.name}
     names = {"columns": list(r.columns), "figures": list(r.figures), "curves": list(r.curves)}
     return {**shape, **names, "same": codec.same(r)}

@@ -45,7 +45,7 @@ Write = Callable[[list[Child]], list[str]]
 
 
 def known(backend: Any) -> bool:
-    """Whether runs can be written directly into MLflow's tracking store `backend`."""
+    """True if runs can be written directly into MLflow's tracking store `backend`."""
     if type(backend) is not SqlAlchemyStore:
         return False
     inspector = sa.inspect(backend.engine)
@@ -132,7 +132,7 @@ def client(client: MlflowClient, experiment: Experiment, workers: int, start: in
 
         def send(chunk: list[Child]) -> list[str]:
             ids = []
-            for run_id in pool.map(log, chunk):  # what waits in line is dropped when this is left
+            for run_id in pool.map(log, chunk):  # leaving this block drops the waiting requests
                 ids.append(run_id)
                 interrupt.check()
             return ids

@@ -45,7 +45,7 @@ def content(results: Results, curve: LossScale) -> tuple[dict[str, Any], dict[st
     for figure in figures:
         arrays[f"figure.{figure}"] = _figure(figures[figure])
 
-    fan, present = _fan(results, curve)
+    fan, present = _quantile_bands(results, curve)
     theory, sampled = _theory(results, scales), {a["name"] for a in axes if not a["gridded"]}
     drawn = [t for t in theory if not sampled & set(t["over"])]
     for i, t in enumerate(drawn):
@@ -132,7 +132,7 @@ def _shares(scale: Scale, column: np.ndarray, codes: np.ndarray) -> dict[str, An
     return {"edges": edges.tolist(), "runs": runs.reshape(-1, len(REGIMES)).T.tolist()}
 
 
-def _fan(results: Results, scale: LossScale) -> tuple[np.ndarray, list[list[Any]]]:
+def _quantile_bands(results: Results, scale: LossScale) -> tuple[np.ndarray, list[list[Any]]]:
     """(regimes, 3, records) places of the 10, 50 and 90 % quantiles of the loss over all runs of each regime that
     occurred, lost runs as the highest; and [regime, runs] of each."""
     present = [name for name in REGIMES if (results.regime == name).any()]

@@ -64,7 +64,7 @@ class LossScale:
         return np.diff(codes, axis=1, prepend=np.uint16(0))
 
     def said(self) -> dict[str, Any]:
-        """What the page must know."""
+        """The facts that the page needs."""
         axis, (low, high) = self.axis, self.ends
         if axis.positive:
             at, labels = Scale("gap", np.logspace(low, high, 50)).ticks(8)

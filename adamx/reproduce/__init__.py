@@ -92,9 +92,10 @@ def study(name: str) -> Study:
         InputError: there is none; the message has the nearest name.
     """
     if name.isdigit():
-        return next((s for s in studies() if name in s.claims.replace(" ", "").split(",")), None) or _none(name)
+        found = next((s for s in studies() if name in s.claims.replace(" ", "").split(",")), None)
+        return found or _unknown(name)
     if not (FOLDER / f"{name}.py").is_file():
-        _none(name)
+        _unknown(name)
     module = load("", "study", str(FOLDER / f"{name}.py"))
     needed = ("CLAIMS", "SOURCE", "SECONDS", "QUICK", "run", "check", "figure")
     missing = [part for part in needed if not hasattr(module, part)]
@@ -103,5 +104,5 @@ def study(name: str) -> Study:
     return Study(name, module.__doc__ or "", *(getattr(module, part) for part in needed))
 
 
-def _none(name: str) -> Study:
+def _unknown(name: str) -> Study:
     raise unknown("study", name, [path.stem for path in FOLDER.glob("*.py") if not path.stem.startswith("_")])

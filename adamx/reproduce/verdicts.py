@@ -27,7 +27,7 @@ class Verdict(NamedTuple):
 
 
 def of(checks: Sequence[Check]) -> Verdict:
-    """What a study found."""
+    """The verdict from a study's checks."""
     return Verdict(sum(check.held for check in checks), len(checks))
 
 

@@ -22,7 +22,7 @@ class _Called(ModuleType):
         return sweep(*typed, **named)
 
     def __getattr__(self, name: str) -> Any:
-        if name == "__signature__":  # what `help`, an editor and a notebook show
+        if name == "__signature__":  # shown by `help`, an editor and a notebook
             import inspect
 
             from adamx.sweep.python import sweep

@@ -1,4 +1,4 @@
-"""Arguments: what stands after `python -m adamx.sweep` on a command line: Hydra's options, and overrides KEY=VALUE."""
+"""Arguments: the words after `python -m adamx.sweep` on a command line: Hydra's options, and overrides KEY=VALUE."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> _Parser:
-    """Of Hydra's options, which `python -m adamx.sweep --help` has in its own words."""
+    """A parser of Hydra's options, which `python -m adamx.sweep --help` has in its own words."""
     parser = _Parser(add_help=False, allow_abbrev=False)
     parser.add_argument("overrides", nargs="*")
     for names in FLAGS:
@@ -78,7 +78,7 @@ def _parser() -> _Parser:
 
 
 def read(words: Sequence[str]) -> Arguments:
-    """What a command line says.
+    """The Arguments of a command line.
 
     Raises:
         InputError: an option that does not exist, is incomplete or cannot be used here.

@@ -24,7 +24,7 @@ def main() -> int:
 
 
 def begin(primary: str, run: Callable[[Arguments], None]) -> int:
-    """What begins with `conf/PRIMARY.yaml` and a command line: Hydra shows what is asked for, or adamx runs."""
+    """Start a command from `conf/PRIMARY.yaml` and a command line: Hydra shows something, or adamx runs."""
     if "--version" in sys.argv[1:]:
         print(f"adamx {adamx.__version__}")
         return 0

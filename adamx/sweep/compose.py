@@ -97,7 +97,7 @@ class Composer:
         Folders.typed.clear()
 
     def parse(self, words: Sequence[str]) -> list[Override]:
-        """What is typed as KEY=VALUE.
+        """The overrides that are typed as KEY=VALUE.
 
         Raises:
             InputError: it is not, or Hydra's grammar does not know its value.
@@ -111,7 +111,7 @@ class Composer:
             (override,) = OverridesParser.create(self.loader).parse_overrides([word])
         except OverrideParseException as error:
             foreign = next((c for c in word if not c.isascii()), None)
-            why = f"{foreign!r} needs quotes, as in KEY='\"{foreign}\"'" if foreign else _words(error)
+            why = f"{foreign!r} needs quotes, as in KEY='\"{foreign}\"'" if foreign else _message(error)
             raise InputError(f"{word} cannot be read: {why}") from None
         except Exception as error:  # of the functions that a value may call
             raise InputError(f"{word} cannot be read: {first_line(error)}") from error
@@ -124,7 +124,7 @@ class Composer:
 
     @cached_property
     def overrides(self) -> list[Override]:
-        """What was typed."""
+        """The overrides that were typed."""
         overrides = self.parse(self.typed.overrides)
         for override in overrides:
             if override.is_hydra_override():
@@ -133,13 +133,13 @@ class Composer:
 
     @cached_property
     def foreign(self) -> bool:
-        """Whether files of the user's take part."""
+        """True if configuration files of the user take part."""
         searched = any(o.key_or_group == "hydra.searchpath" for o in self.overrides)
         return searched or self.typed.name is not None or self.typed.folder is not None
 
     @cached_property
     def name(self) -> str:
-        """Of the configuration that all begins with."""
+        """The name of the primary configuration."""
         return self.typed.name or self.primary
 
     @cached_property
@@ -148,7 +148,7 @@ class Composer:
         return [str(o.input_line) for o in self.overrides if o.is_hydra_override()]
 
     def master(self, overrides: Sequence[str]) -> DictConfig:
-        """What is composed of overrides that are no sweeps, for what is one for all launches."""
+        """The configuration that all launches share, composed of the overrides that are no sweeps."""
         if self.foreign:
             self._check_name()
         return self._load(self.name, overrides, RunMode.MULTIRUN)
@@ -168,7 +168,7 @@ class Composer:
 
     @cached_property
     def own(self) -> DictConfig:
-        """adamx's own configuration, without what anybody wants changed."""
+        """adamx's own configuration, without any override."""
         return self._load(self.primary, [], RunMode.MULTIRUN, check=False)
 
     def _check_name(self) -> None:
@@ -208,12 +208,12 @@ class Composer:
         hydras, own = (OmegaConf.to_container(each.hydra, resolve=False) for each in (config, self.own))
         for key in _differences(hydras, own):
             if not _may(key) and not (key in ALREADY and OmegaConf.select(config.hydra, key) == ALREADY[key]):
-                raise _cannot(f"hydra.{key}", key)
+                raise _unusable(f"hydra.{key}", key)
 
 
 @contextmanager
 def composing(loader: ConfigLoader | None = None) -> Iterator[None]:
-    """Whatever Hydra, OmegaConf and YAML raise within is about what was typed or is in a file: an InputError.
+    """A context in which errors of Hydra, OmegaConf and YAML become InputErrors: the cause is typed or in a file.
 
     Hydra warns of what it leaves out, such as a folder that does not exist; nothing is left out here.
     """
@@ -228,7 +228,7 @@ def composing(loader: ConfigLoader | None = None) -> Iterator[None]:
 
 
 def _explained(error: Exception) -> InputError:
-    """What is wrong with the input, in one line."""
+    """The error for wrong input, in one line."""
     cause = error.__cause__
     if isinstance(error, MissingConfigException) and error.missing_cfg_file and error.options:
         group, _, option = error.missing_cfg_file.rpartition("/")
@@ -237,7 +237,7 @@ def _explained(error: Exception) -> InputError:
         return InputError(first_line(error).rstrip("."))
     if isinstance(cause, (ConfigAttributeError, ConfigKeyError)) and isinstance(cause.parent_node, DictConfig):
         return unknown_key(str(cause.full_key), cause.parent_node)
-    return InputError(_words(error))
+    return InputError(_message(error))
 
 
 def unknown_key(name: str, siblings: DictConfig) -> InputError:
@@ -249,8 +249,8 @@ def unknown_key(name: str, siblings: DictConfig) -> InputError:
     return unknown("key", name, [str(key) for key in siblings if key != "hydra"], [*inside, *optimizers()])
 
 
-def _words(error: Exception) -> str:
-    """What Hydra says, in one line."""
+def _message(error: Exception) -> str:
+    """Hydra's message, in one line."""
     lines = [line.strip() for line in f"{error}\n{error.__cause__ or ''}".splitlines() if line.strip(" ^")]
     kept = [line.rstrip(".") for line in lines if not line.startswith(BESIDES)]
     return ": ".join(kept[:2]) or first_line(error)
@@ -266,14 +266,14 @@ def _check_typed(override: Override) -> None:
     if override.is_sweep_override() and _may(key) and key.split(".")[0] != "sweeper":
         raise InputError(f"{override.input_line}: one value is needed")
     if not _may(key) and not (key in ALREADY and value == ALREADY[key]):
-        raise _cannot(str(override.input_line), key)
+        raise _unusable(str(override.input_line), key)
 
 
 def _may(key: str) -> bool:
     return any(f"{key}.".startswith(f"{may}.") for may in MAY)
 
 
-def _cannot(what: str, key: str) -> InputError:
+def _unusable(what: str, key: str) -> InputError:
     why = CANNOT.get(key.split(".")[0], "adamx has no use for it")
     return InputError(f"{what}: {why}")
 
@@ -289,7 +289,7 @@ def _differences(one: Any, other: Any, prefix: str = "") -> Iterator[str]:
 
 
 def resolved(config: DictConfig) -> dict[str, Any]:
-    """A composed configuration in plain containers, without what only composing needs.
+    """A composed configuration in plain containers, without the keys that only composing needs.
 
     What an interpolation gives is as if it were typed: the text of an environment variable may be a number.
     """

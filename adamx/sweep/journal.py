@@ -52,12 +52,12 @@ class Journal:
 
     @property
     def run_id(self) -> str:
-        """Of the parent run in MLflow."""
+        """The id of the parent run in MLflow."""
         return self.folder.name
 
     @cached_property
     def about(self) -> dict[str, Any]:
-        """What `begin` was told.
+        """The arguments of `begin`, read back.
 
         Raises:
             InputError: it cannot be read.
@@ -125,7 +125,7 @@ class Journal:
 
     @property
     def alive(self) -> bool:
-        """Whether a process works on the sweep; one whose lock cannot be opened is none's."""
+        """True while a process works on the sweep; False if its lock cannot be opened."""
         try:
             with FileLock(self.folder / "lock", timeout=0):
                 return False
@@ -156,7 +156,7 @@ class Journal:
 
     @property
     def empty(self) -> bool:
-        """Whether no chunk was kept."""
+        """True if no chunk was kept."""
         return not any(self.folder.glob("*.parquet"))
 
     def keep(self, launch: int, first: int, chunk: Results) -> None:
@@ -184,7 +184,7 @@ class Journal:
         return found
 
     def release(self, done: bool) -> None:
-        """Work on the sweep no more; remove the journal of one that is done with."""
+        """Stop working on the sweep; remove the journal if the sweep is finished with."""
         if done:
             shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
@@ -211,7 +211,7 @@ def begin(
             user's, by what was typed.
     """
     journal = Journal(place(uri) / run_id)
-    _clear(journal.folder.parent)
+    _remove_leftovers(journal.folder.parent)
     file = database(uri)
     absolute = f"sqlite:///{file.resolve()}" if file and not set(str(file.resolve())) & set("%?") else shown(uri)
     about = {
@@ -230,8 +230,8 @@ def begin(
     return journal
 
 
-def _clear(folder: Path) -> None:
-    """Remove what sweeps left behind that were killed before they had a sweep.json."""
+def _remove_leftovers(folder: Path) -> None:
+    """Remove the folders of sweeps that were killed before they had a sweep.json."""
     for path in folder.glob("*/"):
         with suppress(OSError):
             old = time.time() - path.stat().st_mtime > ABANDONED
@@ -240,7 +240,7 @@ def _clear(folder: Path) -> None:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """A file that is there as a whole or not at all, and stays."""
+    """Write a file that exists as a whole or not at all, also after a crash."""
     part = path.with_name(f"{path.name}.part")
     with part.open("wb") as file:
         file.write(content)

@@ -32,7 +32,7 @@ def exhausted(error: MemoryError) -> InputError:
 
 
 def _groups() -> Iterator[float]:
-    """What is left in each control group that this process is in, and in those above it."""
+    """The free bytes in each control group that this process is in, and in those above it."""
     lines: list[str] = []
     with suppress(OSError):
         lines = PROCESS.read_text().splitlines()
@@ -47,12 +47,12 @@ def _groups() -> Iterator[float]:
         group = root / path.lstrip("/")  # in a container the path may be the host's, which is not there
         for folder in [group, *group.parents]:
             if folder.is_relative_to(root):
-                yield _left(folder, *FILES[version])
+                yield _free_in_group(folder, *FILES[version])
 
 
-def _left(folder: Path, limit: str, used: str, reclaimable: str) -> float:
+def _free_in_group(folder: Path, limit: str, used: str, reclaimable: str) -> float:
     with suppress(OSError, ValueError):  # no such group, or "max": no limit
         most, now = int((folder / limit).read_text()), int((folder / used).read_text())
-        told = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        return max(most - now + int(told.get(reclaimable, 0)), 0)
+        statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+        return max(most - now + int(statistics.get(reclaimable, 0)), 0)
     return math.inf

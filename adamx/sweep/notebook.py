@@ -19,7 +19,7 @@ class Bar:
         self._last = 0.0
 
     def show(self, name: str, done: int, total: int, words: str, at_once: bool = False) -> None:
-        """What is computed, the runs that are done, and more in words."""
+        """Show the launch that is computed, the runs that are done, and more in words."""
         if at_once or done == total or perf_counter() - self._last > SECONDS:
             self._last = perf_counter()
             self._shown.update(_Html(bar(name, done, total, words)))

@@ -19,7 +19,7 @@ from adamx.sweep.sweeper import Sweeper
 
 
 class Plan(NamedTuple):
-    """What `run.perform` takes.
+    """The arguments of `run.perform`.
 
     Attributes:
         overrides: of the record. resumed: the journal of the sweep that they began, if it was interrupted.

@@ -41,7 +41,7 @@ class RecordedSweep:
 
     @property
     def run_id(self) -> str:
-        """Of the sweep's run in MLflow."""
+        """The id of the sweep's run in MLflow."""
         return self.recorded.parent.info.run_id
 
     @property

@@ -13,7 +13,7 @@ import numpy as np
 
 from adamx.engine import backends
 from adamx.engine.launch import Launch, swept
-from adamx.engine.results import Results, told_apart
+from adamx.engine.results import Results, with_distinct_names
 from adamx.inputs.errors import InputError, flag, printable, unknown, whole
 from adamx.record import identity
 from adamx.record.children import select
@@ -32,7 +32,7 @@ AGAIN = "python -m adamx.sweep resume=last"
 
 @dataclass(frozen=True)
 class Done:
-    """What was recorded of a sweep.
+    """A recorded sweep.
 
     Attributes:
         run_id: of its parent run. results: of each launch, as far as finished. planned: runs. children: a sentence.
@@ -68,7 +68,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         from adamx.analysis.summary import summary
 
         console.print(summary(done.results), soft_wrap=not console.is_terminal)
-    for line in whereabouts(done, launches[0].config["open"]):
+    for line in addresses(done, launches[0].config["open"]):
         console.print(line, soft_wrap=True)  # an address is copied whole
     if done.runs < done.planned:
         said = f"interrupted: {done.runs:,} of {done.planned:,} runs were finished; {AGAIN} computes the rest"
@@ -76,8 +76,8 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
         raise KeyboardInterrupt
 
 
-def whereabouts(done: Done, browse: bool = False) -> Iterator[Text]:
-    """Where a sweep can be looked at, a line each: its report, its id, a run worth explaining, and all sweeps.
+def addresses(done: Done, browse: bool = False) -> Iterator[Text]:
+    """Lines that say where to look at a sweep: its report, its id, a run worth explaining, and all sweeps.
 
     Args:
         browse: whether to open the report in the browser.
@@ -164,7 +164,7 @@ def perform(
 
     now("opening the store")
     store = parent.open(resumed.store, run_id=resumed.run_id) if resumed else parent.open()
-    parent.bury(store)
+    parent.mark_killed(store)
     rows = resumed.rows if resumed else _rows(launches, config["skip"], store)
     parts = [part(each, own) for each, own in zip(launches, rows, strict=True)]
     planned, total = sum(map(len, launches)), sum(map(len, parts))
@@ -185,7 +185,7 @@ def perform(
     try:
         now("")
         start = perf_counter()
-        results = told_apart(compute(launches, console, kept, finished))
+        results = with_distinct_names(compute(launches, console, kept, finished))
         done, seconds = sum(map(len, results)), perf_counter() - start
         sentence = "nothing was finished"
         if results:
@@ -223,14 +223,14 @@ def sources(launches: Sequence[Launch]) -> dict[str, bytes]:
 
 
 def _files(launches: Sequence[Launch]) -> dict[str, bytes]:
-    """The same by what was typed, for the journal."""
+    """The user's files by their typed paths, for the journal."""
     kinds = {"rule": "optimizer", "problem": "problem"}
     made = [(each.config[kinds[kind]]["name"], getattr(each, kind)) for each in launches for kind in kinds]
     return {name: part.source.content for name, part in made if part.source}
 
 
 def check_resumable(kept: Journal) -> None:
-    """Raise InputError for a journal whose sweep cannot be gone on with."""
+    """Raise InputError for a journal whose sweep cannot be resumed."""
     from adamx.record import parent
 
     kept.check()

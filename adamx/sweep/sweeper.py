@@ -29,7 +29,7 @@ from adamx.sweep.sources import GROUPS
 
 SHARED = ("record", "dry_run", "default_grid", "skip", "resume", "open")  # one value for the whole sweep
 ELSEWHERE = ("backend", "record")  # groups that say where runs are computed and recorded, not which
-NESTED = ("storage", "regimes")  # what has settings and is no group
+NESTED = ("storage", "regimes")  # keys that have settings and are no groups
 Points = np.ndarray | Interval
 
 
@@ -51,10 +51,10 @@ class Sweeper:
 
     @cached_property
     def master(self) -> DictConfig:
-        """The configuration of what is one for all launches."""
-        return self.composer.master(self._alone(self.typed))
+        """The configuration that all launches share."""
+        return self.composer.master(self._single_values(self.typed))
 
-    def _alone(self, overrides: Sequence[Override]) -> list[str]:
+    def _single_values(self, overrides: Sequence[Override]) -> list[str]:
         """The overrides that Hydra composes and that have one value each, the last of a key."""
         rules = self.rules(overrides)
         last = {o.key_or_group: o for o in overrides if not _is_fused(o) and root(o) not in rules}
@@ -62,7 +62,7 @@ class Sweeper:
 
     @property
     def single(self) -> bool:
-        """Whether one point was asked for, with --run or hydra.mode=RUN."""
+        """True if one point was asked for, with --run or hydra.mode=RUN."""
         said = self.composer.typed.single
         return self.master.hydra.mode is not None and self.master.hydra.mode.name == "RUN" if said is None else said
 
@@ -97,7 +97,7 @@ class Sweeper:
         return words
 
     def _names_a_part(self, overrides: Sequence[Override]) -> bool:
-        """Whether there is an optimizer, a problem, a group such as `preset` or `experiment`, or an axis."""
+        """True if there is an optimizer, a problem, a group such as `preset` or `experiment`, or an axis."""
         groups = {group for group in self.master.hydra.runtime.choices if group not in ELSEWHERE}
         parts = {*GROUPS, *self.rules(overrides), *groups}
         added = {o.key_or_group for o in overrides if o.is_add() and "." not in o.key_or_group}
@@ -164,7 +164,7 @@ class Sweeper:
 
     def _composed(self, combination: Sequence[str]) -> DictConfig:
         """The configuration of a combination; the master where it is the same."""
-        if not self.composer.foreign and sorted(combination) == sorted(self._alone(self.typed)):
+        if not self.composer.foreign and sorted(combination) == sorted(self._single_values(self.typed)):
             return copy.deepcopy(self.master)
         config = self.composer.compose(combination)
         if config.hydra.sweeper != self.master.hydra.sweeper:
@@ -179,7 +179,7 @@ class Columns:
         """fields: of the rule. elsewhere: those that it lacks and another of the sweep has."""
         self.config, self.elsewhere = config, elsewhere
         self.absent: dict[str, None] = {}  # a set in order
-        self.shown: dict[str, Any] = {}  # what was typed for an axis, as the record has it
+        self.shown: dict[str, Any] = {}  # the text typed for an axis, as the record has it
         self.points: dict[str, Points] = {}  # by "seed" and "optimizer.lr"
         self.optimizer = isinstance(config.get("optimizer"), DictConfig)
         if self.optimizer:
@@ -190,7 +190,7 @@ class Columns:
             self._put(key, value)
 
     def _written(self) -> list[tuple[str, Any]]:
-        """What stands in the configuration, unresolved."""
+        """Seed and hyperparameters in the configuration, unresolved."""
         found: Any = OmegaConf.to_container(self.config, resolve=False)
         fields = found["optimizer"] if self.optimizer else {}
         return [("seed", found.get("seed"))] + [(f"optimizer.{key}", v) for key, v in fields.items() if key != "name"]
@@ -205,22 +205,22 @@ class Columns:
             raise InputError(f"{override.input_line}: a hyperparameter is a number, without settings of its own")
         key = f"optimizer.{field}" if field else root
         if override.is_sweep_override():
-            self._several(key, override.get_value_string(), _points(override))
+            self._put_points(key, override.get_value_string(), _points(override))
         else:
             self._put(key, override.value())
 
     def _put(self, key: str, value: Any) -> None:
         """A value that may be an axis, a list, or an interpolation that is resolved later."""
         if isinstance(value, list):
-            self._several(key, value, values(key, value))
+            self._put_points(key, value, values(key, value))
         elif isinstance(value, str) and "${" not in value:
-            self._several(key, value, _read(key, value))
+            self._put_points(key, value, _read(key, value))
         else:
             self.points.pop(key, None)
             self.shown.pop(key, None)
             self._set(key, value)
 
-    def _several(self, key: str, text: Any, points: Points) -> None:
+    def _put_points(self, key: str, text: Any, points: Points) -> None:
         self.shown[key], self.points[key] = text, points
         self._set(key, _mark(key))
 
@@ -257,12 +257,12 @@ class Columns:
             group, _, field = key.rpartition(".")
             (config[group] if group else config)[field] = text
         if self.absent and not any(isinstance(points, Interval) for points in self.points.values()):
-            config["samples"] = None  # what was drawn is what this rule has not
+            config["samples"] = None  # only hyperparameters that this rule lacks were drawn
         return build(config, {key.rpartition(".")[2]: points for key, points in self.points.items()}, follows)
 
 
 def _mark(key: str) -> str:
-    """What stands for the values of an axis while a configuration is resolved: who refers to the axis has it then."""
+    """A placeholder for an axis while a configuration is resolved: a reference to the axis resolves to it."""
     return f"«{key}»"
 
 
@@ -276,7 +276,7 @@ def root(override: Override) -> str:
 
 
 def _is_fused(override: Override) -> bool:
-    """Whether the values of this key are columns inside a launch: seeds and hyperparameters."""
+    """True if the values of this key are columns inside a launch: seeds and hyperparameters."""
     key = override.key_or_group
     return key == "seed" or key.startswith("optimizer.")
 

@@ -18,7 +18,7 @@ import torch
 
 
 class Curvature(NamedTuple):
-    """What one call found."""
+    """The result of one call."""
 
     along: float
     sharpness: float

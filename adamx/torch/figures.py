@@ -168,7 +168,7 @@ def kernel(kind: str, dtype: str) -> Any:
 
 
 class Part(NamedTuple):
-    """What one group's tensors gave: Sums with an array (tensors,) each, and effective rates of some coordinates."""
+    """Figures of one group's tensors: Sums with an array (tensors,) each, and effective rates of some coordinates."""
 
     sums: Sums
     rates: np.ndarray
@@ -202,7 +202,7 @@ def together(
 
 
 def reachable(p: Any, g: Any, f: Formula) -> bool:
-    """Whether the kernel can read a parameter, its gradient and its state: element i of each is the same coordinate."""
+    """True if the kernel can read a parameter, its gradient and its state: element i of each is the same coordinate."""
     tensors = [t for t in (p, g, f.m, f.v, f.w) if t is not None]
     return all(
         t.device.type == "cpu" and t.layout is torch.strided and t.dtype == p.dtype and t.is_contiguous()
@@ -335,8 +335,8 @@ GLANCE = 65_536  # gradients that are read at every step, evenly spread over the
 
 
 @cache
-def _glance(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Tiles that are read at every step, and of each tensor what its sum is to be multiplied with."""
+def _sampled_tiles(sizes: tuple[int, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """The tiles that are read at every step, and the factor for each tensor's sum."""
     total, rows, read = sum(sizes), [], np.zeros(len(sizes))
     share = max(1, -(-total // GLANCE))
     for tensor, size in enumerate(sizes):
@@ -360,7 +360,7 @@ def glance(grads: Sequence[Any]) -> float:
     dtype = grads[0].dtype
     if not all(g.dtype == dtype and g.is_cpu and g.is_contiguous() for g in grads):
         raise ValueError
-    tiles, times = _glance(tuple(g.numel() for g in grads))
+    tiles, times = _sampled_tiles(tuple(g.numel() for g in grads))
     at = np.array([g.data_ptr() for g in grads])
     base, itemsize = int(at.min()), grads[0].element_size()
     span = (int(at.max()) - base) // itemsize + max(g.numel() for g in grads)

@@ -41,7 +41,7 @@ class Formula(NamedTuple):
     decoupled: float = 0.0
     ratio: float = 1.0  # rate / lr
     sign: float = 1.0
-    decay: float = 0.0  # what is left of v after a step without gradients
+    decay: float = 0.0  # the share of v that is left after a step without gradients
     beta1: float = 0.0  # the share of the old m in the new one
 
 

@@ -21,7 +21,7 @@ from adamx.optimizers import Rule
 
 @cache
 def reachable(device: str) -> bool:
-    """Whether there are kernels for a device."""
+    """True if there are kernels for a device."""
     if device == "cuda":
         try:
             importlib.import_module("adamx.engine.cuda.device").check()
@@ -31,7 +31,7 @@ def reachable(device: str) -> bool:
 
 
 def fits(param: torch.Tensor) -> bool:
-    """Whether the kernels can update a parameter."""
+    """True if the kernels can update a parameter."""
     name = str(param.dtype).removeprefix("torch.")
     return name in ITEMSIZE and param.is_contiguous() and reachable(param.device.type)
 

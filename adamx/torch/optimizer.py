@@ -172,13 +172,13 @@ class Optimizer(torch.optim.Optimizer):
         Raises:
             InputError: it is of something else.
         """
-        handle = self.register_load_state_dict_pre_hook(lambda _, saved: self._own(saved))
+        handle = self.register_load_state_dict_pre_hook(lambda _, saved: self._in_rule_names(saved))
         try:
             super().load_state_dict(state_dict)
         finally:
             handle.remove()
 
-    def _own(self, saved: dict[str, Any]) -> dict[str, Any]:
+    def _in_rule_names(self, saved: dict[str, Any]) -> dict[str, Any]:
         """A saved state in the rule's names, its tensors kept from torch's rounding to the parameters' dtype."""
         groups, states = [], dict(saved["state"])
         for group in saved["param_groups"]:

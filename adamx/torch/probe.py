@@ -109,7 +109,7 @@ class Probe:
         self.roots.append(None)
 
     def _facts(self, group: Mapping[str, Any]) -> dict[str, Any]:
-        """What stands in a group, in the names of this project."""
+        """The settings of a group, in the names of this project."""
         facts: dict[str, Any] = {
             name: float(group[name]) for name in HYPER if isinstance(group.get(name), (int, float, torch.Tensor))
         }
@@ -157,11 +157,11 @@ class Probe:
             self.shapes += [p.shape for p in group["params"]]
             self._open_group()
         if self.had_state and not len(self._state()) and self.formula is not None:
-            self._lost("the optimizer's state was emptied")
+            self._moments_lost("the optimizer's state was emptied")
         if self.formula is None and self._due():
             self.before = {p: p.detach().clone() for g in optimizer.param_groups for p in g["params"]}
 
-    def _lost(self, said: str) -> None:
+    def _moments_lost(self, said: str) -> None:
         self.had_state, self.count = False, None
         self.roots = [None] * len(self.roots)
         self.tape.events.append(Event(self.tape.last + 1, "moments_lost", said))
@@ -210,7 +210,7 @@ class Probe:
             self.attention = AFTER
 
     def _skips(self, step: int) -> bool:
-        """Whether GradScaler has skipped a step since the last call; counted."""
+        """True if GradScaler has skipped a step since the last call; counts it."""
         found = getattr(self.optimizer, "found_inf", None)
         if found is not None and float(found) > 0:
             self._skip(step)
@@ -252,7 +252,7 @@ class Probe:
             self.pending = []
 
     def _outlier(self, norm: float) -> bool:
-        """Whether a norm is unusual; the running median takes note of it, as that of `regimes.track`."""
+        """True if a norm is unusual; updates the running median, as `regimes.track` does."""
         if norm != norm or norm == 0:
             return False
         if self.level != self.level:
@@ -274,7 +274,7 @@ class Probe:
         if self.count is not None and count <= self.count:
             said = f"the optimizer's own count of steps went from {self.count:.0f} to {count:.0f}"
             if count <= 1:
-                self._lost(said)
+                self._moments_lost(said)
             else:
                 self.tape.events.append(Event(step, "rewound", said))
                 self.roots = [None] * len(self.roots)
@@ -291,7 +291,7 @@ class Probe:
             part = self._part(group, pairs)
             sizes = np.array([p.numel() for p, _ in pairs])
             parts.append((part, sizes, self._decay_of(group)))
-            self._remembers(step, number, part, sizes, group, pairs)
+            self._check_v(step, number, part, sizes, group, pairs)
         if [p.shape for g in self.optimizer.param_groups for p in g["params"]] != self.shapes:
             raise InputError("parameters have changed their shape since the watch began: begin a new one")
         self.tape.row(step, figures_of(parts), [figures_of([part]) for part in parts])
@@ -317,10 +317,10 @@ class Probe:
         sums = [measured(p, self.before[p], g, None, eps, lr, 1.0) for p, g in pairs]  # of no known formula: by copies
         return Part(Sums(*np.array(sums).T), np.zeros(0))
 
-    def _remembers(
+    def _check_v(
         self, step: int, number: int, part: Part, sizes: np.ndarray, group: Any, pairs: list[tuple[Any, Any]]
     ) -> None:
-        """Note where v has fallen faster than its own decay can let it: it was set back."""
+        """Note where v has fallen faster than beta2 allows: it was reset."""
         if self.formula is None or not pairs:
             return
         f = self._formula(group, pairs[0][0])

@@ -65,7 +65,7 @@ class Rescue:
 
     @property
     def answers(self) -> dict[str, Try | None]:
-        """Of each knob the first try that avoids the spike."""
+        """For each knob the first try that avoids the spike."""
         found: dict[str, Try | None] = {}
         for t in self.tries:
             found[t.change.knob] = found.get(t.change.knob) or (t if t.saved else None)
@@ -225,7 +225,7 @@ def _beta(i: int, factor: float) -> Callable[[dict[str, Any]], None]:
 
 
 def _ladders(group: Mapping[str, Any], losses: np.ndarray) -> Iterator[list[Change]]:
-    """Of each knob its changes, the smallest first."""
+    """The changes of each knob, the smallest first."""
     lr = float(group["lr"])
     factors: tuple[float, ...]
     for way, factors in (("down", (0.7, 0.5, 0.25, 0.1, 0.01)), ("up", (2.0, 10.0))):

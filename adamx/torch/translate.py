@@ -1,4 +1,4 @@
-"""What torch.optim calls things: its saved states become those of the rules that equal its optimizers."""
+"""The names in torch.optim: its saved states become those of the rules that equal its optimizers."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ class Source(NamedTuple):
 
     state: dict[str, str]  # of the rule's fields, the names there
     hyper: dict[str, Callable[[Any], float]]  # of the rule's hyperparameters, how to read a group there
-    fixed: dict[str, Any]  # what must stand in a group there
+    fixed: dict[str, Any]  # settings that a group must have there
 
 
-def _is(name: str) -> Callable[[Any], float]:
+def _key(name: str) -> Callable[[Any], float]:
     return lambda group: group[name]
 
 
@@ -28,27 +28,32 @@ def _at(name: str, i: int) -> Callable[[Any], float]:
     return lambda group: group[name][i]
 
 
-BETAS = {"beta1": _at("betas", 0), "beta2": _at("betas", 1), "eps": _is("eps")}
+BETAS = {"beta1": _at("betas", 0), "beta2": _at("betas", 1), "eps": _key("eps")}
 MOMENTS = {"m": "exp_avg", "v": "exp_avg_sq"}
 PLAIN = {"weight_decay": 0}
 SGD = {"dampening": 0, **PLAIN}
-DECAY = {"weight_decay": _is("weight_decay")}
-NADAM = {**BETAS, "momentum_decay": _is("momentum_decay")}
+DECAY = {"weight_decay": _key("weight_decay")}
+NADAM = {**BETAS, "momentum_decay": _key("momentum_decay")}
 SOURCES = {
     "sgd": Source({}, {}, {**SGD, "momentum": 0}),
-    "momentum": Source({"m": "momentum_buffer"}, {"momentum": _is("momentum")}, {**SGD, "nesterov": False}),
-    "nesterov": Source({"m": "momentum_buffer"}, {"momentum": _is("momentum")}, {**SGD, "nesterov": True}),
+    "momentum": Source({"m": "momentum_buffer"}, {"momentum": _key("momentum")}, {**SGD, "nesterov": False}),
+    "nesterov": Source({"m": "momentum_buffer"}, {"momentum": _key("momentum")}, {**SGD, "nesterov": True}),
     "rmsprop": Source(
         {"v": "square_avg", "a": "grad_avg", "b": "momentum_buffer"},
-        {"beta2": _is("alpha"), "eps": _is("eps"), "momentum": _is("momentum"), "centered": _is("centered")},
+        {
+            "beta2": _key("alpha"),
+            "eps": _key("eps"),
+            "momentum": _key("momentum"),
+            "centered": _key("centered"),
+        },
         PLAIN,
     ),
     "adagrad": Source(
         {"v": "sum"},
-        {name: _is(name) for name in ("eps", "lr_decay", "initial_accumulator_value")},
+        {name: _key(name) for name in ("eps", "lr_decay", "initial_accumulator_value")},
         PLAIN,
     ),
-    "adadelta": Source({"v": "square_avg", "u": "acc_delta"}, {"beta2": _is("rho"), "eps": _is("eps")}, PLAIN),
+    "adadelta": Source({"v": "square_avg", "u": "acc_delta"}, {"beta2": _key("rho"), "eps": _key("eps")}, PLAIN),
     "adam": Source(MOMENTS, BETAS, {**PLAIN, "amsgrad": False}),
     "adamw": Source(MOMENTS, {**BETAS, **DECAY}, {"amsgrad": False, "decoupled_weight_decay": True}),
     "amsgrad": Source({**MOMENTS, "u": "max_exp_avg_sq"}, BETAS, {**PLAIN, "amsgrad": True}),
@@ -70,7 +75,7 @@ SOURCES = {
 
 
 def is_torchs(group: Mapping[str, Any]) -> bool:
-    """Whether a saved parameter group is of an optimizer of torch.optim."""
+    """True if a saved parameter group is of an optimizer of torch.optim."""
     return "foreach" in group and "differentiable" in group
 
 

@@ -28,7 +28,7 @@ class Cause(NamedTuple):
 
 
 def follows(scene: Scene, step: int, within: int = NEAR) -> bool:
-    """Whether the loss went wrong at a step or soon after it."""
+    """True if the loss went wrong at a step or soon after it."""
     begun = [e.step for e in scene.episodes] + ([scene.broken] if scene.broken is not None else [])
     begun += [scene.early.step] if scene.early else []
     return any(step - 1 <= b <= step + within for b in begun)
@@ -322,7 +322,7 @@ SMALL_V, SMALL_LOSS = 0.2, 0.03  # of the largest sqrt(v_hat), of the first loss
 
 
 def _converged(scene: Scene, left: float) -> bool:
-    """Whether gradients had become small before it went wrong, so that eps and v's memory count."""
+    """True if gradients had become small before it went wrong, so that eps and v's memory count."""
     if left < SMALL_V:
         return True
     before = scene.values[scene.steps < (scene.onset or np.inf)]
@@ -342,8 +342,8 @@ def edge_of_stability(scene: Scene) -> Cause | None:
     return Cause("edge_of_stability", sure, (evidence,), f"lr = {lr / max(1.25 * ratio, 1.25):.2g}")
 
 
-def _forgotten(scene: Scene) -> tuple[float, float]:
-    """(the share of steps ahead of the onset in which v decayed freely, the lower quartile of the lag there)."""
+def _free_decay(scene: Scene) -> tuple[float, float]:
+    """(the share of the steps before the onset in which v decayed freely, the lower quartile of the lag there)."""
     since = scene.onset if scene.onset is not None else scene.tape.last
     steps, roots = scene.tape.series("root_rms")
     inside = (steps >= since - 200) & (steps < since) & (roots > 0)
@@ -360,7 +360,7 @@ FREE = 0.5  # of the rate at which v decays without gradients
 
 
 def _eps_needed(scene: Scene, ratio: float, when: int) -> float:
-    """eps at which the curvature meets its limit, were v 0: of the coordinates' median."""
+    """The eps at which the curvature equals its limit if v is 0, for the median coordinate."""
     lr, rate = scene.middle("lr", when, when), scene.middle("effective_lr_50", when - scene.tape.every, when)
     return float(ratio * lr / rate) if rate > 0 else np.nan
 
@@ -370,7 +370,7 @@ def v_forgot(scene: Scene) -> Cause | None:
     if found is None or not scene.fact("adaptive"):
         return None
     ratio, when, left = found
-    free, lag = _forgotten(scene)
+    free, lag = _free_decay(scene)
     if not _converged(scene, left) or not free > 0.35 or not lag < 0.45:
         return None
     beta2 = scene.fact("beta2", 0.999)

@@ -46,7 +46,7 @@ class Live:
 
     @property
     def started(self) -> bool:
-        """Whether a finite loss has been seen to start from."""
+        """True once a finite loss has been seen."""
         return hasattr(self, "f") and bool(np.isfinite(self.f.start))
 
     @property

@@ -43,7 +43,7 @@ def read(path: Path, loss: str | None = None) -> Tape:
     columns = _columns(path, loss)
     name = _loss(columns, loss)
     values = columns[name]
-    kept = ~np.isnan(values) | _said(path, len(values))
+    kept = ~np.isnan(values) | _rows_with_nan(path, len(values))
     steps = _named(columns, STEP)
     x = np.arange(1, len(values) + 1) if steps is None else steps
     kept &= np.isfinite(x)
@@ -59,7 +59,7 @@ def read(path: Path, loss: str | None = None) -> Tape:
         dense = np.full(tape.steps, np.nan)
         if found is not None:
             dense[(x - x[0]).astype(int)] = found[kept][order]
-            dense = _held(dense)
+            dense = _filled_forward(dense)
         if target == "lr":
             tape.lr = [array("d", dense)]
         elif found is not None:
@@ -74,7 +74,7 @@ def read(path: Path, loss: str | None = None) -> Tape:
     return tape
 
 
-def _held(values: np.ndarray) -> np.ndarray:
+def _filled_forward(values: np.ndarray) -> np.ndarray:
     """Every gap filled with the value before it."""
     at = np.where(np.isfinite(values), np.arange(len(values)), 0)
     return values[np.maximum.accumulate(at)]
@@ -98,8 +98,8 @@ def _columns(path: Path, loss: str | None) -> dict[str, np.ndarray]:
     return {name: values for name, values in columns.items() if values.dtype.kind == "f"}
 
 
-def _said(path: Path, rows: int) -> np.ndarray:
-    """Of each row whether a cell of it says NaN, which an empty one does not."""
+def _rows_with_nan(path: Path, rows: int) -> np.ndarray:
+    """(rows,) True where a cell says NaN; an empty cell does not."""
     text = path.read_bytes()
     lines = (gzip.decompress(text) if path.suffix.lower() == ".gz" else text).decode("utf-8-sig").splitlines()
     found = np.array([NAN.search(line.lower()) is not None for line in lines if line.strip()])

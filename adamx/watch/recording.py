@@ -21,7 +21,7 @@ PENDING = 500  # metrics that wait to be written together
 
 
 class Recording:
-    """What goes to MLflow while a training is watched."""
+    """The metrics that go to MLflow while a training is watched."""
 
     def __init__(self) -> None:
         active = mlflow.active_run()

@@ -56,12 +56,12 @@ class Scene:
     def __init__(self, tape: Tape) -> None:
         self.tape = tape
         steps, values = tape.series("loss")
-        self.told = len(values) > 0
-        if not self.told:
+        self.has_loss = len(values) > 0
+        if not self.has_loss:
             steps, values = tape.series("norm")
         finite = np.isfinite(values)
         self.steps, self.values = steps[finite], values[finite]
-        self.broken = int(steps[~finite][0]) if self.told and (~finite).any() else None
+        self.broken = int(steps[~finite][0]) if self.has_loss and (~finite).any() else None
         self.length = int(max(tape.last - tape.first + 1, len(values)))
 
     @cached_property
@@ -115,7 +115,7 @@ class Scene:
     @cached_property
     def early(self) -> Episode | None:
         """A rise in the first steps."""
-        if not self.told or len(self.values) < 5:
+        if not self.has_loss or len(self.values) < 5:
             return None
         first = float(np.median(self.values[:2]))
         y = self.values[1:EARLY]
@@ -128,7 +128,7 @@ class Scene:
 
     @cached_property
     def risen(self) -> bool:
-        return self.told and len(self.values) >= 20 and self.end > max(RISEN * self.least[1], self._floor)
+        return self.has_loss and len(self.values) >= 20 and self.end > max(RISEN * self.least[1], self._floor)
 
     @cached_property
     def _floor(self) -> float:
@@ -136,24 +136,24 @@ class Scene:
 
     @cached_property
     def stalled(self) -> bool:
-        return self.told and len(self.values) >= 100 and self.end > STALLED * self.start
+        return self.has_loss and len(self.values) >= 100 and self.end > STALLED * self.start
 
     @cached_property
     def rough(self) -> bool:
         y = self.values[len(self.values) // 2 :]
-        if not (self.told and self.tape.exact and len(y) >= 50):
+        if not (self.has_loss and self.tape.exact and len(y) >= 50):
             return False
         return float(np.mean(y[1:] > ROUGH_STEP * y[:-1])) > ROUGH_SHARE
 
     @cached_property
     def symptoms(self) -> list[str]:
-        """What is wrong, in words."""
+        """The symptoms of the loss, in words."""
         said = []
         if self.broken is not None:
             said.append(f"the loss is not finite from step {self.broken} on")
         if self.early:
             said.append(f"the loss rises from {self.early.base:.3g} to {self.early.peak:.3g} in the first steps")
-        kind = "the loss" if self.told else "the gradient's norm"
+        kind = "the loss" if self.has_loss else "the gradient's norm"
         for e in self.episodes[:3]:
             said.append(f"{kind} jumps at step {e.step} from {e.base:.3g} to {e.peak:.3g}")
         if len(self.episodes) > 3:
@@ -176,7 +176,7 @@ class Scene:
             first = [self.least[0]]
         return min(first) if first else None
 
-    # What causes ask
+    # Questions of the causes
 
     def rows(self, name: str, low: float, high: float) -> np.ndarray:
         """The values of a curve at the steps from `low` to `high`, the finite ones."""

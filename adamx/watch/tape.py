@@ -40,7 +40,7 @@ CURVATURES = {
 
 
 class Event(NamedTuple):
-    """What happened at a step: one of `moments_lost, skipped, nonfinite, rewound`, and in words."""
+    """An event at a step: one of `moments_lost, skipped, nonfinite, rewound`, and in words."""
 
     step: int
     kind: str

@@ -29,10 +29,10 @@ WIDTH = 100
 
 @dataclass(frozen=True)
 class Verdict:
-    """What is wrong.
+    """The verdict on a training.
 
     Attributes:
-        cause: `healthy`, `unknown`, or the first of the causes. causes: all that speak for themselves, surest first.
+        cause: `healthy`, `unknown`, or the first of the causes. causes: all that have evidence, surest first.
         symptoms: what is wrong with the loss, in words; none where it is healthy.
         notes: what the reader must know. regime: of the loss, None where it was not told.
     """
@@ -75,7 +75,7 @@ def judge(tape: Tape) -> Verdict:
     skipped = sum(e.kind == "skipped" for e in tape.events)
     if skipped:
         notes.append(f"GradScaler skipped {skipped} step{'s' * (skipped > 1)}.")
-    if not scene.told:
+    if not scene.has_loss:
         notes.append("No loss was told (w.loss(loss)): only the gradient's norm says whether anything is wrong.")
     if scene.broken is None and (scene.length < FEW or not len(scene.values)):
         return Verdict("unknown", notes=tuple(notes), regime=tape.regime)

@@ -63,7 +63,7 @@ class Watch:
         self.tape = Tape(every=whole("every", every, 1), first=whole("step", step, 0) + 1, exact=batch == 0)
         rarely = whole("curvature", RARELY * every if curvature is None else curvature, 1)
         self._live = Live(target, whole("batch", batch, 0), minimum)
-        self._before: bool | None = None  # whether a loss is told before its step
+        self._before: bool | None = None  # True if losses are told before their steps
         probe = importlib.import_module("adamx.torch.probe").Probe
         self.probe = probe(optimizer, self.tape, every, loss, rarely, scaler)
         self.probe.measured = self._measured
@@ -151,6 +151,6 @@ class Watch:
 
     @property
     def verdict(self) -> Verdict:
-        """What is wrong, if anything, from all that was seen so far."""
+        """The verdict from all that was seen so far."""
         self.tape.regime = self.regime
         return judge(self.tape)

@@ -66,7 +66,7 @@ class Cause:
 
     @property
     def delays(self) -> list[Tried]:
-        """Of each knob that does not save the run, the smallest changes that do so over its own steps alone."""
+        """For each knob that does not save the run, the smallest changes that do so over its own steps alone."""
         saving = {turn.tried.change.knob for turn in self.turning}
         others = [t for t in self.tries if t.change.knob not in saving and not self.converged]
         return [turn.tried for turn in smallest(others, lambda t: t.regime == "converged")]
@@ -98,19 +98,19 @@ def _times(ratio: float) -> str:
 
 
 def sentences(cause: Cause) -> list[str]:
-    """What the run did and which change saves it (of one that converged: spoils it); then what theory says."""
-    said = _spoiled(cause) if cause.converged else _saved(cause)
-    return [" ".join([f"{_did(cause.run)}{_later(cause)}.", *said]), *filter(None, [cause.theory])]
+    """The run's outcome and the change that saves it (or spoils it if it converged); then the prediction of theory."""
+    said = _spoiled_by(cause) if cause.converged else _saved_by(cause)
+    return [" ".join([f"{_run_sentence(cause.run)}{_later(cause)}.", *said]), *filter(None, [cause.theory])]
 
 
 def _later(cause: Cause) -> str:
-    """What the run does over more steps, where it is something else."""
+    """The regimes of the run over more steps, if they differ."""
     own, *later = cause.regimes
     changed = [f"at {n} times the steps {regime}" for n, regime in zip(LENGTHS[1:], later, strict=False)]
     return f"; {', '.join(changed)}" if {own} != {*later} and later else ""
 
 
-def _spoiled(cause: Cause) -> list[str]:
+def _spoiled_by(cause: Cause) -> list[str]:
     after = [f"{words(turn.tried.change)} ({_seen(turn)})" for turn in cause.turning]
     return [
         f"It does so at {_and(LENGTHS[1:])} times the steps too: nothing to explain.",
@@ -118,14 +118,14 @@ def _spoiled(cause: Cause) -> list[str]:
     ]
 
 
-def _saved(cause: Cause) -> list[str]:
+def _saved_by(cause: Cause) -> list[str]:
     lasting = [words(turn.tried.change) for turn in cause.turning if not turn.alone]
     alone = [words(turn.tried.change) for turn in cause.turning if turn.alone]
     delays = [f"{words(t.change)} ({t.words})" for t in cause.delays]
     said = []
     if lasting:
         first, *more = lasting
-        said.append(f"{_capital(first)} would have saved it{'; so would ' * bool(more)}{', '.join(more)}.")
+        said.append(f"{_capitalized(first)} would have saved it{'; so would ' * bool(more)}{', '.join(more)}.")
     if alone:
         rest = "did too" if lasting else "would have saved it"
         said.append(f"Isolated, with neighbours that do not: {', '.join(alone)} {rest}.")
@@ -148,7 +148,7 @@ def _seen(turn: Turn) -> str:
     return f"{turn.tried.words}{', isolated' * turn.alone}"
 
 
-def _capital(words: str) -> str:
+def _capitalized(words: str) -> str:
     return words[0].upper() + words[1:]
 
 
@@ -156,8 +156,8 @@ def _and(numbers: Sequence[int]) -> str:
     return " and ".join(map(str, numbers))
 
 
-def _did(run: Results) -> str:
-    """What the run did, such as "It spiked 3 times, first at step 1,204"."""
+def _run_sentence(run: Results) -> str:
+    """A sentence about the run, such as "It spiked 3 times, first at step 1,204"."""
     row, regime = run.table.iloc[0], run.regime[0]
     if regime == "converged":
         return f"It converged (under its target first at step {row['reached_step']:,})"

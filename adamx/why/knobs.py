@@ -26,10 +26,10 @@ from adamx.regimes import REGIMES
 A_DECADE = 8  # values tried
 REACH = 8  # decades up and down, and up to 1 wherever the value is
 CLOSEST = 1e-6  # of a decay rate to 1: float32 has 17 numbers in between
-LEAST = 1e-16  # what is 0 is tried from here to 1
+LEAST = 1e-16  # a value of 0 is tried from here to 1
 LENGTHS = (1, 2, 4)  # times the steps of the run
 LONGER = (8, 16)  # for a warm-up
-FINAL = ("diverged", "spiking")  # what a run is for ever
+FINAL = ("diverged", "spiking")  # regimes that more steps do not change
 
 Kind = Literal["factor", "rate", "zero", "steps", "switch", "choice"]
 Named = Mapping[str, Sequence[float]]  # by hyperparameter
@@ -86,7 +86,7 @@ class Tried:
 
     @property
     def words(self) -> str:
-        """What it led to, such as "spiking", "spiking at 2 times the steps", "slow, converged at 4 times the steps"."""
+        """Its outcome, such as "spiking", "spiking at 2 times the steps", "slow, converged at 4 times the steps"."""
         later = [
             (n, r)
             for n, r in zip(LENGTHS + LONGER, self.regimes, strict=False)
@@ -135,7 +135,7 @@ def changes(launch: Launch, precision: str, named: Named | None = None) -> Itera
 
 
 def _values(allowed: Range, default: float | bool, old: float, named: Sequence[float]) -> tuple[Kind, list[float]]:
-    """What to try for a hyperparameter: numbers of two digits, as far as it may go; of three where they were named."""
+    """The values to try for a hyperparameter: two digits, over its whole range; three digits for named values."""
     if isinstance(default, bool):
         return "switch", [1 - old]
     least, end, _ = allowed
@@ -160,8 +160,8 @@ def _rounded(values: ArrayLike, digits: int) -> np.ndarray:
 
 
 def launches(launch: Launch, changes: Sequence[Change], times: int = 1) -> list[Launch]:
-    """What computes the changed runs over so many times the steps: first one launch of the run as it was and of all
-    that differs in numbers, in the order of the changes; then one of each choice."""
+    """Launches of the changed runs over so many times the steps: first one of the run as it was and of all changes of
+    numbers, in the order of the changes; then one for each choice."""
     launch = replace(launch, steps=times * launch.steps, record_every=times * launch.record_every)
     numbers = [change for change in changes if change.kind != "choice"]
     names = dict.fromkeys([*launch.hyper, *(change.knob for change in numbers)])

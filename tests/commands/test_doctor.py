@@ -1,4 +1,4 @@
-"""The doctor: all right on a machine that is, and a line with a remedy for each thing that is not."""
+"""The doctor: no complaint on a sound machine, and a line with a remedy for each fault."""
 
 import dataclasses
 import importlib.metadata

@@ -1,4 +1,4 @@
-"""What a newcomer meets: one command, one function, and results that show themselves."""
+"""The first things that a new user tries: one command, one function, and results that show themselves."""
 
 from __future__ import annotations
 
@@ -205,7 +205,7 @@ def test_the_type_of_floats_is_the_same_everywhere():
 
 @pytest.fixture(scope="module")
 def swept(tmp_path_factory):
-    """A sweep in a folder of its own, and the chunks that its callback was told."""
+    """A sweep in a folder of its own, and the chunks that its callback was given."""
     chunks: list[adamx.Results] = []
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path_factory.mktemp("front"))
@@ -391,7 +391,7 @@ def test_the_end_of_a_sweep_says_where_it_is(swept, monkeypatch):
     opened = []
     monkeypatch.setattr(run.webbrowser, "open", lambda address: opened.append(address) or True)
     out = io.StringIO()
-    for line in run.whereabouts(done, browse=True):
+    for line in run.addresses(done, browse=True):
         Console(file=out, width=40, force_terminal=True).print(line, soft_wrap=True)
     said = out.getvalue()
     assert opened == [sweep.report] and said.count(f"{sweep.report}\x1b\\") == 1, "a link"
@@ -399,7 +399,7 @@ def test_the_end_of_a_sweep_says_where_it_is(swept, monkeypatch):
     row = int(said.partition("adamx.why last:")[2].partition("\x1b")[0])
     assert sweep.table["regime"][row] == "spiking"
     quiet = run.Done(sweep.recorded.store, sweep.run_id, [], 20, "")
-    assert not any("why" in line.plain for line in run.whereabouts(quiet)) and len(opened) == 1
+    assert not any("why" in line.plain for line in run.addresses(quiet)) and len(opened) == 1
 
 
 def test_waiting_is_one_line_and_for_terminals(monkeypatch):

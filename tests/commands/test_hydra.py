@@ -1,4 +1,4 @@
-"""What a user of Hydra expects: files with a sweep in them, interpolations, options; and what files cannot do."""
+"""Expectations of a user of Hydra: files with a sweep in them, interpolations, options; and what files cannot do."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ CODE = {
 
 @pytest.fixture
 def evil(here, monkeypatch):
-    """Code that a file may name and nobody has typed: it leaves a mark where it runs."""
+    """Code that a file names though nobody typed it: it would leave a file behind if it ran."""
     monkeypatch.syspath_prepend(str(here))
     (here / "evil.py").write_text("from pathlib import Path\nPath('pwned').touch()\nclass Now: pass\n")
     yield

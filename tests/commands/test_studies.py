@@ -17,7 +17,7 @@ from adamx.reproduce import __main__ as reproduce
 from adamx.sweep.command import CONF
 
 QUICK = [each.name for each in studies() if each.quick]
-FINDINGS = {  # what does not hold: the claim, not the code
+FINDINGS = {  # checks that do not hold: the claim is wrong, not the code
     "quartic_phases": [
         "share spiking between the claimed second border and that of Tang et al.",
         "largest late |x| over lr/2 at β1 = 0.99, β2 = 0.93",

@@ -1,4 +1,4 @@
-"""What a sweep shows while it runs: in windows of any width, without color, and piped into a file."""
+"""The output of a sweep while it runs: in windows of any width, without color, and piped into a file."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def chunk() -> Results:
 
 
 class Work:
-    """What progress asks of a launch."""
+    """The attributes of a launch that progress reads."""
 
     steps = 1000
 

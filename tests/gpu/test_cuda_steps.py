@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from needs_gpu import QUIET, SIMULATED
 from numba import cuda
-from plain import SHAPES, Lent, Plain, assert_agree, copies, draws
+from plain import SHAPES, OnlyDLPack, Plain, assert_agree, copies, draws
 
 from adamx.engine.stepper import cpu, tiles
 from adamx.engine.stepper import cuda as gpu_steps
@@ -160,5 +160,5 @@ def test_jax_arrays_are_gradients_but_not_params():
 def test_dlpack_is_enough():
     torch = pytest.importorskip("torch")
     x = torch.zeros(5, device="cuda")
-    Stepper("sgd", Lent(x), lr=1.0).step(Lent(torch.ones(5, device="cuda")))
+    Stepper("sgd", OnlyDLPack(x), lr=1.0).step(OnlyDLPack(torch.ones(5, device="cuda")))
     assert (x.cpu() == -1).all()

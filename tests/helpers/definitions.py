@@ -1,4 +1,4 @@
-"""What is checked by definition: figures and regimes of whole curves, and what a rule says of its own steps.
+"""Checks by definition: figures and regimes of whole curves, and what a rule says of its own steps.
 
 Every check takes what it judges: adamx.regimes (`by`) or a rule, or one with a fault planted in it (tests/mutants.py).
 """
@@ -280,7 +280,7 @@ def a_centered_root_is_the_standard_deviation(r):
 
 
 def rounding_below_zero_is_no_deviation(r):
-    """Of a constant gradient v - a^2 is rounding of either sign, and the step is lr g / eps."""
+    """For a constant gradient, v - a^2 is rounding of either sign, and the step is lr g / eps."""
     h = r.Hyper(lr=1.0, beta2=0.9, eps=1e-3, centered=True)
     for g in (1.9164651165895739, 0.7868932723367427):  # below zero in the end
         for t, _, move, _, rate, _ in walked(r, h, [g] * 1500, still=True):

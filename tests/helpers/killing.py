@@ -42,7 +42,7 @@ def begin(folder, overrides):
 
 
 def phase(folder):
-    """What a killed sweep had reached, from its journal."""
+    """The phase that a killed sweep had reached, from its journal."""
     if not any((folder / place("")).glob("*/sweep.json")):
         return "recorded" if (folder / "mlruns").exists() else "starting"
     kept = (folder / place("")).glob("*/*.parquet")

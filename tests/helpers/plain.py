@@ -50,8 +50,8 @@ def assert_agree(name, found, expected):
 
 
 @dataclass
-class Lent:
-    """An array that speaks nothing but DLPack."""
+class OnlyDLPack:
+    """An array that has no interface but DLPack."""
 
     array: Any
 

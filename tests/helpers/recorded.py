@@ -1,4 +1,4 @@
-"""What is checked of the children of a sweep in MLflow: what they carry, which runs become one, and their curves.
+"""Checks of the children of a sweep in MLflow: their values, which runs become children, and their curves.
 
 Every check takes what it judges: adamx.record.children, or that with a fault planted in it (tests/mutants.py).
 """

@@ -1,4 +1,4 @@
-"""What is checked of a rule in plain Python: that it goes where its peer and its paper go, and its contract.
+"""Checks of a rule in plain Python: that it goes where its peer and its paper go, and its contract.
 
 Every check takes the rule that it judges: one of the folder, or one with a fault planted in it (tests/mutants.py).
 """

@@ -1,4 +1,4 @@
-"""Leaves out what compiles: `pytest --compile-nothing`, as in `make check`.
+"""Skip tests that compile: `pytest --compile-nothing`, as in `make check`.
 
 No test is marked. One that asks Numba for a kernel is left out at that moment, whether the kernel would be compiled or
 is kept on the disk; so is one that starts a process, where nobody sees what is compiled. All others run to their end.
@@ -12,7 +12,7 @@ import numba
 import pytest
 from numba.core import event
 
-QUESTIONS = {"git", "ldconfig", "lscpu", "uname"}  # what libraries ask the system
+QUESTIONS = {"git", "ldconfig", "lscpu", "uname"}  # commands by which libraries ask the system
 
 
 class _Asked(event.Listener):

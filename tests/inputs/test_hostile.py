@@ -305,7 +305,7 @@ def nearly_valid(draw):
 @given(typed=nearly_valid())
 @fuzz(200)
 def test_a_slip_is_a_line_and_no_traceback(folder, composed, typed):
-    """Up to the estimate of dry_run=true, which alone is left out: it compiles kernels."""
+    """Run a sweep up to the estimate of dry_run=true, which is left out: it compiles kernels."""
     (folder / "conf").mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adamx.sweep.estimate.estimate", lambda *_: "an estimate")
@@ -365,7 +365,7 @@ def test_hydras_own_settings_cannot_run_or_write_anything(folder, composed, type
 
 
 def test_interpolations_read_and_do_nothing_else(composed):
-    """What `${...}` may call in a configuration: an environment variable and other keys are read, nothing is run."""
+    """`${...}` in a configuration reads environment variables and other keys, and runs nothing."""
     known = {"oc.create", "oc.decode", "oc.deprecated", "oc.dict.keys", "oc.dict.values", "oc.env", "oc.select"}
     assert known <= set(BaseContainer._resolvers) <= known | {"hydra", "now", "python_version"}
 
@@ -670,7 +670,7 @@ UNCOMPILABLE = {
 
 @pytest.mark.parametrize("kind", UNCOMPILABLE)
 def test_good_python_that_is_no_kernel(folder, kind):
-    """The compiler's pages become its innermost reason and the line of the user's file."""
+    """A long error of the compiler becomes its innermost reason and the line of the user's file."""
     old, new, reason, good = UNCOMPILABLE[kind]
     path = folder / f"interpreted_{kind}.py"
     path.write_text(good.replace(old, new))

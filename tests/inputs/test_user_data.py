@@ -380,7 +380,7 @@ RATES = adamx.grid(lr=[0.01, 0.1])
 
 
 def test_nothing_held_out_is_no_figure(made):
-    """All four rows of XOR train; what is of held-out rows is absent, and the rest is what it is with such rows."""
+    """All four rows of XOR train; columns and curves of held-out rows are absent, all others are as with such rows."""
     for typed in (0, 0.0):
         task = made(XOR, held_out=typed, hidden=[8])
         assert len(task.x) == 4 and task.val_x.shape == (0, 2) and task.val_y.shape == (0,)
@@ -419,7 +419,7 @@ def type_(here, monkeypatch, capsys):
 
 
 def test_a_sweep_on_xor_with_nothing_held_out(type_, here, capsys):
-    """The line is said before the sweep and kept with the record; nothing there is of rows that are not."""
+    """The line is printed before the sweep and kept in the record, which has nothing on rows that do not exist."""
     from adamx import replay
     from adamx.record import readback
 
@@ -440,7 +440,7 @@ def test_a_sweep_on_xor_with_nothing_held_out(type_, here, capsys):
 
 
 def test_how_a_table_is_read_is_a_part_of_what_a_run_is(type_):
-    """The options are settings as others are: swept, recorded, and other runs where they differ."""
+    """The options are settings like others: they are swept and recorded, and other values make other runs."""
     quick = ("problem.held_out=0", "record.figures=false", "skip=recorded")
     code, said = type_(*quick, "problem.standardize=true,false")
     assert code == 0 and "recorded already" not in said

@@ -153,7 +153,7 @@ def test_who_stops_listening_stops_the_work():
 @pytest.mark.parametrize("at_once", [1, 3])
 @pytest.mark.parametrize("halved", [False, True])
 def test_no_update_is_counted_twice(at_once, halved, monkeypatch):
-    """What is finished and what ticks are never more than there is, nor does the sum go back by more than a chunk."""
+    """Finished updates and ticks are never more than all updates, and their sum never falls by more than a chunk."""
     steps, of_chunk, runs = 10, 8, 40
     monkeypatch.setattr(backend, "chunk_runs", lambda *_: of_chunk)
     monkeypatch.setattr(backend, "at_once", lambda: at_once)

@@ -42,7 +42,7 @@ def term(x, p{argument}):
     return {value}, 0.0 * x
 """
 LONG = "B = np.arange(2000.0); B[1000] = {}"
-EDITS = {  # what stands in a file before its function, with a hole; two fillings; what the function reads
+EDITS = {  # the text before a function, with a hole; two fillings; the expression that the function returns
     "the ninth digit of an array": ("B = np.array([{}, 2.0])", "0.123456701", "0.123456704", "x * B[0]"),
     "the middle of a long array": (LONG, "1.0", "2.0", "x * B[1000]"),
     "an array's type": ("B = np.array([1, 2], np.{})", "int32", "int64", "x * B[0]"),
@@ -99,7 +99,7 @@ def test_types_count():
 
 
 def test_a_task_counts_by_all_that_its_file_builds(tmp_path):
-    """Also what is none of its settings: `build` may have it as a number."""
+    """Numbers that are no settings count too: `build` may have them in its code."""
     text = "import dataclasses\nfrom adamx.models.mlp import Mlp\n"
     text += "from adamx.problems.moons_logistic import build as made\n"
     text += "def build(): return dataclasses.replace(made(), {})\n"
@@ -237,7 +237,7 @@ def test_what_is_shipped_keeps_its_name_beside_a_file(type_, here):
 
 
 def test_data_that_were_replaced_are_named(type_, here, capsys):
-    """Of two sets of data under one name, the first is another now; the second is not."""
+    """Two data sets had one name: the first file has changed since then, the second has not."""
 
     def write(name, seed):
         numbers = np.random.default_rng(seed)
@@ -320,7 +320,7 @@ def test_a_record_from_elsewhere_runs_nothing_unasked(type_, here, capsys, monke
 
 
 def test_an_edited_file_is_resumed_as_it_was(type_, here, monkeypatch):
-    """What lies there now is not run."""
+    """The file's new content is not run."""
     Path("mine.py").write_text(BOWL.format(1.0))
 
     def stopped(*_):

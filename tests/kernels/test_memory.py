@@ -1,4 +1,4 @@
-"""Memory: what is free, within a container's limits too."""
+"""Memory: the free bytes, within a container's limits too."""
 
 from types import SimpleNamespace
 

@@ -67,7 +67,7 @@ def test_a_normalised_run_starts_at_gain_one_and_tensors_are_torchs():
 
 
 def test_a_task_counts_by_its_model_and_the_default_as_before():
-    """The digest of a default model is what it was when a model was its widths; a linear one has none to activate."""
+    """The digest of a default model is that of the time when a model was its widths; a linear one activates nothing."""
     assert problem("digits_mlp").digest == "0e08c9f998b578e0" and problem("digits_softmax").digest == "2868fccc95c18bf9"
     found = {problem("digits_mlp", {"activation": a, "norm": n}).digest for a, n in KINDS}
     assert len(found) == len(KINDS)

@@ -27,7 +27,7 @@ def reference(format, x):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_nearest_is_the_format_bit_by_bit(format):
-    """Every 16-bit number, its halves and their neighbours: all ties and near ties there are; and random numbers."""
+    """Every 16-bit number, its halves and their neighbours (all ties and near ties), and random numbers."""
     step = 1 << (16 if format == "bfloat16" else 13)
     exact = np.arange(-(2**31), 2**31, step, dtype=np.int64)
     near = [exact + d for d in (0, 1, step // 2 - 1, step // 2, step // 2 + 1, step - 1, step + step // 2)]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain import SHAPES, Lent, Plain, assert_agree, copies, draws
+from plain import SHAPES, OnlyDLPack, Plain, assert_agree, copies, draws
 
 from adamx.engine.stepper import cpu
 from adamx.engine.stepper.stepper import Stepper
@@ -166,11 +166,11 @@ def test_jax_arrays_are_gradients_but_not_params():
 
 def test_dlpack_is_enough():
     x = np.zeros(3)
-    Stepper("sgd", Lent(x), lr=1.0).step(Lent(np.ones(3)))
+    Stepper("sgd", OnlyDLPack(x), lr=1.0).step(OnlyDLPack(np.ones(3)))
     assert np.array_equal(x, [-1, -1, -1])
 
 
-class Elsewhere(Lent):
+class Elsewhere(OnlyDLPack):
     """An array in the memory of something else."""
 
     def __dlpack_device__(self):

@@ -25,8 +25,8 @@ class TestEveryRule:
 
     def test_matches_what_it_is_tested_against(self, name):
         matches = getattr(load(PACKAGE, "optimizer", name), "MATCHES", ())
-        told = {match.partition("(")[0].replace(".optim.", ".").replace(".contrib.", ".") for match in matches}
-        assert told == {f"{library}.{peer}" for mine, _, library, peer, _ in peers.CASES.values() if mine == name}
+        documented = {match.partition("(")[0].replace(".optim.", ".").replace(".contrib.", ".") for match in matches}
+        assert documented == {f"{library}.{peer}" for mine, _, library, peer, _ in peers.CASES.values() if mine == name}
 
 
 def test_readme_has_the_table(capsys):

@@ -14,7 +14,7 @@ from adamx.optimizers import optimizers, rule
 
 
 def test_a_spike_between_two_records_is_kept():
-    """All of it lies between two records of the curve, and the figures at full rate have it."""
+    """All spikes lie between two records of the curve, and the figures, kept at every step, count them."""
     p = adamx.problems.problem("quadratic", {"curvature": 1.0, "target": 1e-30})
     hyper = {"lr": 0.1, "beta2": 0.99}
     often, seldom = (adamx.simulate("adam", p, hyper, 2000, record_every=n) for n in (1, 2000))

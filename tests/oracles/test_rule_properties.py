@@ -1,4 +1,4 @@
-"""What must hold for every rule whatever the gradients, and the laws of some."""
+"""Properties that hold for every rule whatever the gradients, and the laws of some."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What theory predicts, against whole runs on both sides of every boundary."""
+"""Predictions of theory, against whole runs on both sides of every boundary."""
 
 from __future__ import annotations
 

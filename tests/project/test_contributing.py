@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md says of new parts, done in a temporary folder: nothing but the one file is needed."""
+"""CONTRIBUTING.md's steps for new parts, done in a temporary folder: nothing but the one file is needed."""
 
 import math
 import re

@@ -17,7 +17,7 @@ ORDER = (
     "watch.tape watch.scene torch optax record analysis report sweep race reproduce replay why watch doctor open "
     "sweep.recorded sweep.python sweep.__init__ _hydra _moved __main__"
 ).split()
-SHOWN_BY = {"engine.results": {"analysis", "engine"}}  # what ranks or draws an object when asked, within a method
+SHOWN_BY = {"engine.results": {"analysis", "engine"}}  # imported within methods, to rank or draw an object
 ONLY_IN = {
     "mlflow": {"record", "report", "watch", "doctor"},
     "hydra": {"sweep", "race", "_hydra"},
@@ -88,7 +88,7 @@ def test_import_adamx_is_light():
 
 
 def test_no_test_imports_another():
-    """What two tests share is a helper; `mutants.py` and conftest.py take from helpers, too."""
+    """Code that two tests share is a helper; `mutants.py` and conftest.py import helpers, too."""
     folder = Path(__file__).parents[1]
     tests = {path.stem: path for path in folder.rglob("test_*.py")}
     wrong = [f"{path.name}:{line} imports {name}" for path in folder.rglob("*.py") for name, line in imported(path)

@@ -60,7 +60,7 @@ def at_once(work: Callable[[int], None]) -> None:
 
 
 def same(number: int) -> Results:
-    """What each sweep computed: the same runs for the same number, with losses of their own."""
+    """The results of each sweep: the same runs for the same number, with losses of their own."""
     return synthetic(product(lr=np.geomspace(1e-4, 1, RUNS // 3), eps=[1e-8, 1e-4, 1e-2], seed=[number]))
 
 
@@ -217,7 +217,7 @@ def test_a_store_whose_creation_is_killed_is_created_again(here: Path) -> None:
 
 @contextmanager
 def impatient(opened: store.Store) -> Iterator[None]:
-    """Let MLflow's own wait, which comes before ours, be short."""
+    """Shorten MLflow's own wait, which comes before ours."""
 
     def shorten(
         connection: object, cursor: object, statement: str, parameters: object, *_: object

@@ -76,7 +76,7 @@ def there(swept, monkeypatch):
 
 
 def same(a, b):
-    """Whether two Results say the same to the last bit; a recorded one has no final points."""
+    """Assert that two Results are equal to the last bit; a recorded one has no final points."""
     pd.testing.assert_frame_equal(a.table, b.table, check_exact=True)
     assert a.title == b.title and a.names == b.names and a.criteria == b.criteria and a.minimum == b.minimum
     assert a.loss.dtype == b.loss.dtype and a.steps.tolist() == b.steps.tolist()

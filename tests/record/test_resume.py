@@ -150,7 +150,7 @@ def test_what_cannot_be_resumed(type_, interrupted, here, monkeypatch):
         other.communicate(b"\n")
 
 
-# What lies around a sweep --------------------------------------------------------------------------------------------
+# Other files around a sweep ------------------------------------------------------------------------------------------
 
 ONE = ("problem=beale", "optimizer.lr=log:1e-3:1:130", "steps=60", "record.figures=false")
 

@@ -67,7 +67,7 @@ def files(folder: Path) -> list[str]:
 
 @contextmanager
 def upgraded(folder: Path, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A store of the oldest MLflow, brought up to date by what adamx says is to be run."""
+    """A store of the oldest MLflow is upgraded by the command that adamx names."""
     (folder / "mlflow.db").write_bytes(gzip.decompress(OLD.read_bytes()))
     before = (folder / "mlflow.db").read_bytes()
     with pytest.raises(InputError, match=r"older: back it up, then run `mlflow db upgrade .*`") as caught:
@@ -303,7 +303,7 @@ def test_a_sweep_whose_server_is_down_ends_in_one_line(here: Path) -> None:
 
 
 def test_a_folder_of_another_machine(opened: store.Store, fresh: Path, here: Path) -> None:
-    """The address of an experiment's artifacts is what it was where the experiment was made."""
+    """An experiment from another machine keeps the address of its artifacts there."""
     for name, place in {"theirs": "/home/someone/elsewhere/mlruns/7", "read-only": "/proc/1/mlruns"}.items():
         opened.client.create_experiment(name, artifact_location=place)
         with pytest.raises(InputError, match=f"{name!r} keeps its artifacts in {place!r}, which .* here") as caught:
@@ -414,7 +414,7 @@ def test_the_run_of_mlflow_run_is_above(opened: store.Store, monkeypatch: pytest
     parent = record.start(found, "below", {}, [])
     tags = found.client.get_run(parent.run_id).data.tags
     assert tags["mlflow.parentRunId"] == project.info.run_id
-    assert store.open(experiment="test").within is None  # what is said goes before what surrounds
+    assert store.open(experiment="test").within is None  # an argument takes precedence over the environment
     monkeypatch.setenv("MLFLOW_RUN_ID", "0" * 32)
     with pytest.raises(InputError, match=r"run '0000.*' \(MLFLOW_RUN_ID, or active\) is not in the MLflow store"):
         store.open()
@@ -622,7 +622,7 @@ except InputError as error:
 def test_a_server_lost_half_way(
     fresh: Path, sweep: Results, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """What had reached it is there when it comes back; the rest ends in one line, soon."""
+    """The rows that had reached the server are there when it comes back; the sweep ends soon, with one line."""
     monkeypatch.setattr(writer, "CHUNK", 4)
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "1")
     (here / "server.db").write_bytes(fresh.read_bytes())

@@ -47,7 +47,7 @@ def scatter(runs: int = 64) -> Results:
 
 
 def star(figure):
-    """Every panel with a star and the star's place."""
+    """The panels that have a star, and the star's place."""
     return [
         (i, *line.get_xydata()[0]) for i, a in enumerate(figure.axes) for line in a.lines if line.get_marker() == "*"
     ]

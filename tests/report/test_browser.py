@@ -12,8 +12,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import mlflow
 import pytest
 from mlflow.tracking import MlflowClient
+from packaging.version import Version
 from serving import serving
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")

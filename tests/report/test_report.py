@@ -46,7 +46,7 @@ def lost():
 
 
 def unpacked(text):
-    """What the page's `unpack` does: meta and arrays."""
+    """Unpack as the page does: meta and arrays."""
     raw = gzip.decompress(base64.b64decode(text))
     end = 4 + int.from_bytes(raw[:4], "little")
     said, at, arrays = json.loads(raw[4:end]), end, {}

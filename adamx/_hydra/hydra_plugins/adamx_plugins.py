@@ -1,4 +1,4 @@
-"""What Hydra finds of adamx: it looks for plugins in modules of this package alone, and at classes that they define."""
+"""The plugins of adamx for Hydra: it looks in modules of this package alone, and at classes that they define."""
 
 from adamx.sweep import sources
 

@@ -27,7 +27,7 @@ STEPS_PER_SECOND = 1e8
 
 
 def configure(settings: Mapping[str, Any]) -> str:
-    """Use `settings["threads"]` threads, or all cores where that is None; nothing needs to be said."""
+    """Use `settings["threads"]` threads, or all cores if that is None; there is no message."""
     threads = settings.get("threads")
     most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
     if threads is not None:
@@ -66,7 +66,7 @@ def _kernel(problem: Compiled, chunk: Chunk) -> tuple[Layout, Any]:
 
 
 def compiled(problem: Compiled, chunk: Chunk) -> bool:
-    """Whether the kernel for a chunk lies ready on the disk."""
+    """True if the compiled kernel for a chunk is on the disk."""
     return on_disk(_kernel(problem, chunk)[1])
 
 

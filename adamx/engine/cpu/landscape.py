@@ -42,7 +42,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
             a = np.empty((TOTAL, LANES), real)
             k = np.empty((MARKS, LANES), np.int32)
             seed = np.empty(LANES, np.int64)
-            before = np.empty((CHANGED, LANES), real)  # what a step started from, where instruments look
+            before = np.empty((CHANGED, LANES), real)  # the values before a step, if instruments look
             look = np.empty((4, dim), real)
             matrix = np.empty((dim, dim), real)
             first = block * LANES

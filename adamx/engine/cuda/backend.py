@@ -31,7 +31,7 @@ MEMORY = 0.8  # of the card's, for all chunks on it
 
 
 class Limits(NamedTuple):
-    """Of one kind of problem: runs that are not worth sharing, most runs of a chunk, most blocks of a launch."""
+    """Limits for a kind of problem: runs that are not worth sharing, most runs of a chunk, most blocks of a launch."""
 
     few: int
     most: int
@@ -97,7 +97,7 @@ def _of_task(kind: KindOfTask) -> tuple[Layout, Any]:
 
 
 def compiled(problem: Compiled, chunk: Chunk) -> bool:
-    """Whether the kernel for a chunk lies ready on the disk."""
+    """True if the compiled kernel for a chunk is on the disk."""
     return device.SIMULATED or on_disk(_job(problem, chunk).kernel)
 
 

@@ -57,7 +57,7 @@ def kernel_for(kind: Kind) -> tuple[Layout, Callable[..., Any]]:
         if run < carry.shape[1]:
             a = cuda.local.array((TOTAL, 1), real)
             k = cuda.local.array((MARKS, 1), np.int32)
-            before = cuda.local.array((CHANGED, 1), real)  # what a step started from, where instruments look
+            before = cuda.local.array((CHANGED, 1), real)  # the values before a step, if instruments look
             look = cuda.local.array((4, dim), real)
             matrix = cuda.local.array((dim, dim), real)
             take(a, carry, run)

@@ -82,7 +82,7 @@ def block(dtype: str, threads: int) -> Team:
     ZERO *= np.uint64(np.dtype(dtype).itemsize // 4)
     tall, wide = map(np.uint64, _tile(threads))
     ORIGIN, one, side, deep = np.uint64(0), np.uint64(1), np.uint64(SIDE), np.uint64(DEPTH)
-    tall_pitch, wide_pitch = tall + side, wide + side  # what lies side by side is in different banks
+    tall_pitch, wide_pitch = tall + side, wide + side  # neighbours are in different banks
 
     @portable
     def index():
@@ -229,7 +229,7 @@ class Plan(NamedTuple):
     scratch: int
 
     def place(self, blocks: int, dtype: str, array: Callable[..., Any]) -> Place:
-        """What the kernel is given of it, for so many blocks; array(shape, dtype) makes an array."""
+        """The kernel's Place, for so many blocks; array(shape, dtype) makes an array."""
         work = array((blocks, self.capacity), np.int64), array((blocks, self.scratch), dtype)
         return Place(self.capacity, self.layers_shared, self.run_shared, *work)
 

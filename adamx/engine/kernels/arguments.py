@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 
 class LandscapeRuns(NamedTuple):
-    """What a launch finds and leaves: carry and marks (rows of the layout, runs); seeds (runs,) int64."""
+    """Numbers kept between launches: carry and marks (rows of the layout, runs); seeds (runs,) int64."""
 
     carry: Any
     marks: Any
@@ -19,7 +19,7 @@ class LandscapeRuns(NamedTuple):
 
 
 class Constants(NamedTuple):
-    """Of a landscape and how it is judged.
+    """Constants of a landscape and of its judgement.
 
     params (fields, coordinates or 1), criteria (fields, 1), minimum and noise (1,), minimizers (points, coordinates).
     """
@@ -32,7 +32,7 @@ class Constants(NamedTuple):
 
 
 class LandscapeCurves(NamedTuple):
-    """What a kernel fills.
+    """Arrays that a kernel fills.
 
     loss (records, runs), final (runs, coordinates), shown (curves of instruments, records, runs).
     """
@@ -43,7 +43,7 @@ class LandscapeCurves(NamedTuple):
 
 
 class TaskRuns(NamedTuple):
-    """What a launch finds and leaves.
+    """Numbers kept between launches.
 
     fresh (runs,) bool: whether x is to be drawn; x and moved (runs, parameters); state (runs, fields * parameters); the
     rest is as in `LandscapeRuns`.
@@ -91,7 +91,7 @@ class Model(NamedTuple):
 
 
 class TaskCurves(NamedTuple):
-    """What a kernel fills.
+    """Arrays that a kernel fills.
 
     scores (4, records, runs): loss, accuracy, val_loss, val_accuracy; shown is as in `LandscapeCurves`.
     """

@@ -30,7 +30,7 @@ from adamx.schedules import SCHEDULES
 class Lane(NamedTuple):
     """The phases of a step, in their order; `at` is the lane, t the step that counts from 0.
 
-    Whether there is a schedule, crossings or curves is known when a kernel is made: it leaves out what there is not.
+    Whether there is a schedule, crossings or curves is known when a kernel is made: it leaves out the absent ones.
     """
 
     pace: Any  # (a, at, t, steps): the schedule's factor of lr
@@ -142,7 +142,7 @@ def _see(rule: Rule, layout: Layout, dtype: str) -> Callable[..., Any]:
 
 
 class Kind(NamedTuple):
-    """What picks a kernel; everything else about a run is a run-time value."""
+    """The choices for which a kernel is compiled; everything else about a run is a run-time value."""
 
     rule: Rule
     function: Any
@@ -169,7 +169,7 @@ class Kind(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the compiled file."""
+        """The name of the compiled file."""
         module = self.function.__module__.rsplit(".", 1)[-1]
         return f"{self.rule.name}_{module}_{self.dim}d_{self.dtype}_{self.schedule}_{self.storage.params}"
 

@@ -1,4 +1,4 @@
-"""What every kernel does with a rule, whatever it is that the rule moves."""
+"""Functions that every kernel uses for a rule: lr after a schedule, and the mean of a pool."""
 
 from __future__ import annotations
 

@@ -5,7 +5,7 @@ Adam with frozen R is stable on a quadratic if it is below 2 (1 + beta1) / (1 - 
 
 For landscapes a column of H is the derivative of the gradient along e_j, on dual numbers. For tasks H is never formed:
 Lanczos 1950 (Golub & Van Loan, Matrix Computations, chapter 10) on exact products H u over all training rows, until the
-residual of the largest eigenvalue is small against it. He starts from the same random vector at every record, so that
+residual of the largest eigenvalue is small against it. It starts from the same random vector at every record, so that
 what is found does not depend on when it was last looked for.
 """
 

@@ -26,7 +26,7 @@ from adamx.schedules import SCHEDULES
 
 
 class Kind(NamedTuple):
-    """What picks a kernel; everything else about a run is a run-time value. `model` is a family's `kind`."""
+    """The choices for which a kernel is compiled; the rest are run-time values. `model` is a family's `kind`."""
 
     rule: Rule
     model: Family
@@ -37,7 +37,7 @@ class Kind(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Of the compiled file."""
+        """The name of the compiled file."""
         return f"{self.rule.name}_{self.model.name}_{self.dtype}_{self.schedule}_{self.storage.params}"
 
 
@@ -63,7 +63,7 @@ class Look(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a run works with, of any content: its gradient (parameters,), a model's `Scratch`, and what instruments do.
+    """Scratch of a run, with any content: its gradient (parameters,), a model's `Scratch`, and that of instruments.
 
     A `Look` and a `Spare` are empty where none is asked for.
     """

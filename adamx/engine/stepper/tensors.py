@@ -11,7 +11,7 @@ import numpy as np
 
 from adamx.inputs.errors import InputError
 
-ITEMSIZE = {"float32": 4, "float64": 8}  # what can be updated
+ITEMSIZE = {"float32": 4, "float64": 8}  # dtypes that can be updated
 DEVICES = ("cpu", "cuda")
 HOST, CUDA = (1, 3), (2, 13)  # DLPack's numbers for memory that the CPU reads (pinned too), and a CUDA device (managed)
 
@@ -35,7 +35,7 @@ def _name(dtype: object) -> str:
 
 
 def read(array: Any) -> Tensor:
-    """What an array says about its memory.
+    """The array's own description of its memory.
 
     Raises:
         TypeError, or what the array raises: it has none that could be shared.
@@ -75,7 +75,7 @@ def _described(interface: Any, device: str) -> Tensor:
 
 
 def _compact(shape: Sequence[int], strides: Sequence[int] | None, itemsize: int) -> bool:
-    """Whether elements follow one another in C order."""
+    """True if elements follow one another in C order."""
     if strides is None or 0 in shape:
         return True
     for length, stride in zip(reversed(shape), reversed(strides), strict=True):

@@ -73,7 +73,7 @@ class Crew(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What a crew does, in this order; the sums and means are for a rule with a pool, and None for others."""
+    """The functions that a crew runs, in this order; the first two are for a rule with a pool, and None for others."""
 
     add: Any  # (tile, me, memory, state, tensors, table, h, now, lanes, sums): the sums of a tile's terms
     average: Any  # (tensor, me, table, lanes, sums, means): the means of a tensor
@@ -164,7 +164,7 @@ def _sum(Pool: Any, dtype: str, crew: Crew, term: Callable[..., Any]) -> Callabl
 
 
 def work(rule: Rule, dtype: str, crew: Crew) -> Work:
-    """What a crew does for a rule."""
+    """The functions that a crew runs for a rule."""
     size, stretch, several = np.uint64(crew.size), np.uint64(crew.size * crew.ahead), crew.ahead > 1
     one = _update(rule, dtype, (0,))
     many = _update(rule, dtype, [crew.size * i for i in range(crew.ahead)])
