@@ -18,6 +18,8 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from adamx.engine.results import Results
 from adamx.record.children import logarithms
 from adamx.regimes import REGIMES
@@ -26,6 +28,7 @@ TAG = "mlflow.sharedViewState."  # and the view's key
 LONGEST = 5000  # characters of an experiment's tag
 PARENTS = "tags.command LIKE '%'"  # what only sweeps have
 BY_REGIME = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "regime"}]}
+LEGIBLE = 1e-6  # the least number that the page's logarithmic axis does not write as 0
 RUNS = 20  # the best, whose curves are shown: 10, 20 or all, in MLflow
 SECTION = {
     "uuid": "adamx",
@@ -61,8 +64,8 @@ def menu(run_id: str, results: Sequence[Results], swept: Sequence[str], created:
         "Last sweep: curves": {**_of_children(run_id, known), **_charts(_lines(known))},
         "Last sweep: by regime": {**_of_children(run_id, known), **_charts(_lines(known)), "groupBy": BY_REGIME},
     }
-    if len(known.axes) > 1:
-        views["Last sweep: " + " × ".join(known.numbers[:2])] = {
+    if known.pair:
+        views["Last sweep: " + " × ".join(known.pair)] = {
             **_of_children(run_id, known),
             **_charts(_contour(known)),
             "runsHiddenMode": "SHOW_ALL",
@@ -88,37 +91,46 @@ class _Known:
     """The names of what all children of a sweep have.
 
     Attributes:
-        numbers, words: swept hyperparameters but for the seed. axes: metrics that stand for the numbers, their
-            logarithms where they are swept so. last: the metric of the loss at the end. accuracy: none or one.
+        numbers, words: swept hyperparameters but for the seed.
+        axes: metrics that stand for the numbers, their logarithms where they are swept so.
+        pair: two of the numbers, lr and eps before others; none where there are fewer.
+        last: the metric of the loss at the end. accuracy: none or one.
+        legible: whether all losses are positive and not too small for MLflow's logarithmic axis.
     """
 
     def __init__(self, results: Sequence[Results], swept: Sequence[str]) -> None:
         logs = set.intersection(*(set(logarithms(r, swept)) for r in results))
         self.swept = swept
         self.log = next((name for name in ("log10_loss", "log10_gap") if name in logs), None)
+        self.legible = self.log == "log10_loss" and min(np.min(r.loss) for r in results) >= LEGIBLE
         self.last = self.log or "final_loss"
         self.numbers = [name for name in swept if name != "seed" and all(name in r.columns for r in results)]
         self.words = [name for name in swept if name != "seed" and name not in self.numbers]
         self.axes = [f"log10_{name}" if f"log10_{name}" in logs else name for name in self.numbers]
+        pair = sorted(self.numbers, key=lambda name: (name != "lr", name != "eps"))[:2]
+        self.pair = pair if len(pair) == 2 else []
         names = ("val_accuracy", "accuracy")
         self.accuracy = [name for name in names if all(name in r.curves for r in results)][:1]
 
 
 def _lines(known: _Known) -> list[dict[str, Any]]:
-    """Curves over the steps: the loss, on a logarithmic axis where it is positive; an accuracy where there is one."""
-    gap = known.log == "log10_gap"  # the loss above its minimum is no metric, its logarithm is
-    loss = {"metricKey": "log10_gap" if gap else "loss", "scaleType": "log" if known.log and not gap else "linear"}
-    curves = [loss, *({"metricKey": name} for name in known.accuracy)]
+    """Curves over the steps: the loss, and an accuracy where there is one.
+
+    The page writes numbers below 1e-6 as 0 beside a logarithmic axis: losses that small are drawn by their logarithm,
+    as is the loss above a minimum, which is no metric itself.
+    """
+    axis = {"metricKey": "loss", "scaleType": "log"} if known.legible else {"metricKey": known.log or "loss"}
+    curves = [axis, *({"metricKey": name} for name in known.accuracy)]
     line = {"type": "LINE", "xAxisKey": "step", "lineSmoothness": 0}
     return [{**line, **curve, "selectedMetricKeys": [curve["metricKey"]]} for curve in curves]
 
 
 def _contour(known: _Known) -> list[dict[str, Any]]:
-    """The loss over the first two axes, where there are two."""
-    if len(known.axes) < 2:
+    """The loss over two axes, where there are two."""
+    if not known.pair:
         return []
-    x, y = known.axes[:2]
-    return [{"type": "CONTOUR", "xaxis": _axis(x), "yaxis": _axis(y), "zaxis": _axis(known.last)}]
+    x, y = (_axis(known.axes[known.numbers.index(name)]) for name in known.pair)
+    return [{"type": "CONTOUR", "xaxis": x, "yaxis": y, "zaxis": _axis(known.last)}]
 
 
 def _charts(charts: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -147,8 +159,8 @@ def _of_children(run_id: str, known: _Known) -> dict[str, Any]:
 
 def _of_parents() -> dict[str, Any]:
     """The state of the page's table: all sweeps, the last first."""
-    counts = [f"metrics.`{name}`" for name in ("runs", *(f"runs_{regime}" for regime in REGIMES))]
-    names = [*counts, "metrics.`best_final_loss`", "tags.`best`"]
+    figures = ("best_final_loss", "runs", *(f"runs_{regime}" for regime in REGIMES))
+    names = ["tags.`best`", *(f"metrics.`{name}`" for name in figures)]
     return {
         "searchFilter": PARENTS,
         "orderByKey": "attributes.start_time",
