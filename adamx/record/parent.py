@@ -34,7 +34,7 @@ from adamx.engine.results import Results
 from adamx.engine.settings import best_runs
 from adamx.inputs.errors import InputError, first_line
 from adamx.inputs.nested import leaves
-from adamx.record import interrupt, page, tables
+from adamx.record import description, interrupt, page, tables
 from adamx.record.address import hidden, shown
 from adamx.record.children import MODES, Selection, children, cut, select, text
 from adamx.record.provenance import versions
@@ -47,19 +47,6 @@ if TYPE_CHECKING:
 
 __all__ = ["MODES", "NoRunError", "Selection", "Store", "Sweep", "open", "resume", "select", "start"]
 
-NOTE = "mlflow.note.content"  # MLflow shows it as the description of a run or an experiment
-ABOUT = """\
-Sweeps by adamx: whole training runs of an optimizer, one for each point of a grid of lr, beta1, beta2, eps and seeds.
-
-A sweep is a parent run. Its description has the command that repeats it and a link that compares its runs; among its
-artifacts are the maps and the table of all runs. The runs are the children below it; to search among them:
-
-    metrics.eps < 1e-6 and tags.regime = 'spiking'
-
-To start another:
-
-    python -m adamx.sweep optimizer=adam problem=digits_mlp optimizer.lr=log:1e-4:1:9 optimizer.eps=1e-12,1e-8,1e-4
-"""
 LONGEST_TAG = 8000
 PROCESS = "process"  # the tag of a parent that says who writes it
 
@@ -83,11 +70,11 @@ def start(
         data: what was read of the user's own data, for a tag.
     """
     command = shlex.join(["python", "-m", module, *overrides])
-    note = _note(name, command, about)
+    note = description.begun(name, command, about)
     common, now = context.resolve_tags(), _now()
     tags = {
         **common,
-        NOTE: note,
+        description.NOTE: note,
         "overrides": " ".join(overrides),
         "command": command,
         PROCESS: _process(),
@@ -97,8 +84,8 @@ def start(
     }
     with store.explained():
         client = store.client
-        if NOTE not in store.experiment.tags:
-            client.set_experiment_tag(store.experiment.experiment_id, NOTE, ABOUT)
+        if description.NOTE not in store.experiment.tags:
+            client.set_experiment_tag(store.experiment.experiment_id, description.NOTE, description.ABOUT)
         run = client.create_run(
             store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, cut(name)
         )
@@ -150,11 +137,6 @@ def _is_running(pid: int) -> bool:
     return True
 
 
-def _note(name: str, command: str, about: str = "") -> str:
-    about = about or f"adamx sweep: {name}. Every run of the grid is a nested run."
-    return f"{about}\n\nReproduce with\n\n    {command}\n"
-
-
 def check(store: Store, run_id: str) -> Run:
     """The parent run of a sweep that may be resumed.
 
@@ -186,7 +168,7 @@ def resume(store: Store, run_id: str) -> Sweep:
                 store.client.delete_tag(run_id, tag)
         store.remove_children(run_id)
     common = {**context.resolve_tags(), MLFLOW_PARENT_RUN_ID: run_id}
-    note = _note(run.info.run_name, run.data.tags["command"])
+    note = description.begun(run.info.run_name, run.data.tags["command"])
     return Sweep(store, run_id, run.info.start_time, common, note, dict(run.data.metrics))
 
 
@@ -209,6 +191,7 @@ class Sweep:
         limit: int | None = None,
         progress: Progress | None = None,
         whole: bool = True,
+        found: Sequence[str] = (),
     ) -> str:
         """Write all runs of the sweep: the children, then the table, the curves and the parent's summary.
 
@@ -218,11 +201,12 @@ class Sweep:
             results: one for each optimizer, problem and dtype. swept: the names that differ between runs; they make
                 the children's names. mode, limit: see `select`. progress: called with (written, total) children.
             whole: whether these are all that the sweep will have; the parent has its metrics then, and not before.
+            found: sentences about the results, for the description.
         Returns:
             A sentence that says which runs are children.
         """
         with interrupt.held():
-            return self._write(results, swept, select(results, mode, limit), progress, whole)
+            return self._write(results, swept, select(results, mode, limit), progress, whole, found)
 
     def _write(
         self,
@@ -231,6 +215,7 @@ class Sweep:
         chosen: Selection,
         progress: Progress | None,
         whole: bool,
+        found: Sequence[str],
     ) -> str:
         keep, sentence = chosen
         kept = [r if len(runs) == len(r) else r.take(runs) for r, runs in zip(results, keep, strict=True)]
@@ -244,10 +229,12 @@ class Sweep:
                 done, first = done + len(runs), first + len(ids)
             self.store.analyze()
         except KeyboardInterrupt:
-            self._summary(results, run_ids, f"interrupted: {done:,} of {total:,} chosen runs are children", False)
+            sentence = f"interrupted: {done:,} of {total:,} chosen runs are children"
+            self._summary(results, run_ids, swept, found, sentence, False)
             raise
         with self.store.explained():
-            self._summary(results, run_ids, sentence, whole, self._view([r for r in kept if len(r)], swept))
+            link = self._view([r for r in kept if len(r)], swept)
+            self._summary(results, run_ids, swept, found, sentence, whole, link)
         return sentence
 
     def finish(
@@ -293,8 +280,16 @@ class Sweep:
         return f"[Compare its runs]({page.address(experiment, self.run_id)}) in charts. "
 
     def _summary(
-        self, results: Sequence[Results], run_ids: Sequence[np.ndarray], sentence: str, whole: bool, link: str = ""
+        self,
+        results: Sequence[Results],
+        run_ids: Sequence[np.ndarray],
+        swept: Sequence[str],
+        found: Sequence[str],
+        sentence: str,
+        whole: bool,
+        link: str = "",
     ) -> None:
+        """Write the tables, the counts and the best runs; the description begins with the answer."""
         settings, figures = tables.halves(results, run_ids)
         self._artifact("table.parquet", tables.table(settings, figures, results))
         self._artifact("curves.parquet", tables.curves(results))
@@ -302,23 +297,25 @@ class Sweep:
         table = pd.concat([settings, figures], axis=1)
         metrics: dict[str, float] = {"runs": len(table)}
         metrics |= {f"runs_{name}": int((table["regime"] == name).sum()) for name in REGIMES}
-        tags = {"children": sentence}
+        tags, best_of = {"children": sentence}, []
         starts = np.cumsum([0, *map(len, results)])
         for task, (which, run) in best_runs(results).items():
             name, best = results[which].problem, int(starts[which]) + run
             several = len({r.task for r in results if r.problem == name}) > 1
             of = "." + re.sub(r"[^\w. -]", "", task if several else name)  # as MLflow allows
             of = of if len({r.task for r in results}) > 1 else ""
-            metrics[f"best_final_loss{of}"] = float(table["final_loss"][best])
+            metrics[f"best_final_loss{of}"] = loss = float(table["final_loss"][best])
             own = settings.loc[best].drop(["run", "run_id"]).dropna()
+            named = ", ".join(f"{k}={text(own[k])}" for k in swept if k in own) or own["optimizer"]
+            best_of.append(f"Best{of.replace('.', ' on ', 1)}: {named}, final loss {loss:.4g}.")
             tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
             if pd.notna(settings["run_id"][best]):
                 tags[f"best_run_id{of}"] = settings["run_id"][best]
         counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES if metrics[f"runs_{name}"])
-        said = [f"- {k}: {v}" for k, v in tags.items()]
+        counted = f"{len(table):,} runs: {counts}."
         self._log(
             metrics if whole else {},
-            {**tags, NOTE: "\n".join([link + self.note, f"{len(table):,} runs: {counts}.", "", *said])},
+            {**tags, description.NOTE: description.done(best_of, counted, found, link + self.note, tags)},
         )
 
     def _log(self, metrics: Mapping[str, float], tags: Mapping[str, str] | None = None) -> None:

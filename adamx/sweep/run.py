@@ -190,7 +190,10 @@ def perform(
         sentence = "nothing was finished"
         if results:
             now("recording")
-            sentence = sweep.write(results, swept(launches), mode, limit, whole=done == total)
+            from adamx.analysis.summary import findings
+
+            found = findings(results[0]) if len(results) == 1 else []
+            sentence = sweep.write(results, swept(launches), mode, limit, whole=done == total, found=found)
         rate = {"runs_per_second": kept.computed / seconds} if kept.computed else {}
         now("drawing")
         sweep.finish(

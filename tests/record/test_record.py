@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import json
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,9 +22,9 @@ from adamx.engine.results import Results
 from adamx.engine.settings import best_run, settings
 from adamx.inputs.errors import InputError
 from adamx.record import children as of_children
+from adamx.record import description, writer
 from adamx.record import page as view
 from adamx.record import parent as record
-from adamx.record import writer
 from adamx.record.children import children, logarithms
 
 
@@ -150,16 +151,18 @@ def test_a_loss_of_zero_has_no_logarithm(sweep: Results) -> None:
 
 def test_descriptions_say_what_it_is_and_how_to_repeat_it(opened: record.Store, sweep: Results) -> None:
     def about(experiment: str) -> str:
-        return opened.client.get_experiment(experiment).tags[record.NOTE]
+        return opened.client.get_experiment(experiment).tags[description.NOTE]
 
     number = opened.experiment.experiment_id
     parent = record.start(opened, "adam on digits_mlp", {}, ["optimizer.lr=1,2"])
     assert "python -m adamx.sweep" in about(number)
     parent.write([sweep], ["lr", "eps"])
-    note = opened.client.get_run(parent.run_id).data.tags[record.NOTE]
-    assert "python -m adamx.sweep optimizer.lr=1,2" in note and "12 runs: " in note
+    note = opened.client.get_run(parent.run_id).data.tags[description.NOTE]
+    assert "python -m adamx.sweep optimizer.lr=1,2" in note
+    best, counts = note.splitlines()[:2]
+    assert re.fullmatch(r"- Best: lr=\S+, eps=\S+, final loss \S+\.", best) and counts.startswith("- 12 runs: ")
     assert f"({view.address(number, parent.run_id)})" in note
-    opened.client.set_experiment_tag(number, record.NOTE, "mine")
+    opened.client.set_experiment_tag(number, description.NOTE, "mine")
     record.start(record.open(experiment="test"), "again", {}, [])
     assert about(number) == "mine"
 
