@@ -225,7 +225,8 @@ def track_tail(t, tail, gap, slope, f, m, c):
     """
     later = t > tail
     s = c.keep * f.smooth + (1.0 - c.keep) * gap
-    entry, least = (f.entry, f.least) if later else (f.smooth, f.smooth)
+    entry = f.entry if later else f.smooth
+    least = f.least if later else f.smooth
     above, start = c.pop_ratio * c.target, abs(f.start)
     ceiling = above if above > c.blowup * start else c.blowup * start
     lowest = s if s < least else least

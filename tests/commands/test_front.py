@@ -63,7 +63,7 @@ def test_commands_go_on_to_their_own_words(capsys, monkeypatch):
     assert front.main(["problems", "bale"]) == 2
     assert "did you mean 'beale'" in capsys.readouterr().err
     assert front.main(["problems"]) == 0
-    assert "digits_mlp\ttask\thidden=[32] batch=128" in capsys.readouterr().out
+    assert "digits_mlp\ttask\thidden=[32] activation=relu norm=none batch=128" in capsys.readouterr().out
 
 
 def test_help_starts_without_numba_and_mlflow():

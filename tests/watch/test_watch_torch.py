@@ -146,7 +146,8 @@ def test_the_quantiles_of_large_tensors_are_of_an_even_sample():
     assert 0.9 * figures.SAMPLE / 2 < len(part.rates) <= figures.SAMPLE
     exact = np.concatenate([0.1 / (p.grad.abs().numpy() + 1e-8) for p in params])
     for q in (0.1, 0.5, 0.9):
-        assert np.quantile(part.rates, q) == pytest.approx(np.quantile(exact, q), rel=0.05)
+        rank = np.mean(exact <= np.quantile(part.rates, q))
+        assert rank == pytest.approx(q, abs=4 * np.sqrt(q * (1 - q) / len(part.rates)))
 
 
 def test_a_glance_is_the_norm():
