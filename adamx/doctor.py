@@ -31,6 +31,7 @@ from adamx.engine.simulate import chunks
 from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError, first_line
 from adamx.portable import rng
+from adamx.portable.cache import folder_of
 from adamx.problems import Landscape, problem
 
 OK, NOTE, WRONG = "ok", "-", "WRONG"
@@ -170,11 +171,10 @@ def kernels() -> Iterator[Finding]:
     seconds = perf_counter() - start
     said = f"{'loaded' if ready else 'compiled'} in {seconds:.1f} s; numba's threads: {numba.threading_layer()}"
     yield Finding(OK, "kernel", said)
-    place = cpu._kernel(_test_problem(), chunk)[1]._cache.cache_path
-    if place is None:
+    folder = folder_of(cpu.kernel(_test_problem(), chunk)[1])
+    if folder is None:
         yield Finding(WRONG, "cache", "no folder can be written", "set NUMBA_CACHE_DIR to a folder of your own")
         return
-    folder = Path(place)
     index, code = (sorted(folder.glob(f"*.{kind}")) for kind in ("nbi", "nbc"))
     size = sum(path.stat().st_size for path in (*index, *code)) / 1e6
     kept = f"{folder}, {len(code)} kernels, {size:.1f} MB"

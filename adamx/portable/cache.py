@@ -5,7 +5,9 @@ A file of the cache has a digest at its end, which Numba does not look at: what 
 
 from __future__ import annotations
 
+import os
 import pickle
+import stat
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
@@ -37,10 +39,12 @@ def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, di
         return decorate(kernel)
     kernel.__name__ = kernel.__qualname__ = f"{name}_{key}"
     dispatcher = decorate(kernel)
-    try:
+    cache, why = None, "no folder for compiled kernels can be written"
+    with suppress(RuntimeError):  # Numba's error
         cache = disk(kernel)
-    except RuntimeError:  # Numba's error
-        words = "no folder for compiled kernels can be written; set NUMBA_CACHE_DIR to one of your own"
+        why = _unsafe(Path(cache.cache_path))
+    if cache is None or why:
+        words = f"{why}; set NUMBA_CACHE_DIR to one of your own"
         warnings.warn(f"{name} is compiled anew in every process: {words}", RuntimeWarning, stacklevel=2)
         return dispatcher
     cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), key)
@@ -85,7 +89,33 @@ def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=DIGEST).digest()
 
 
+def _unsafe(folder: Path) -> str:
+    """The reason why what lies in a folder must not run, as it is unpickled; "" where there is none.
+
+    Whoever owns the folder, or may write to it, chooses the code that runs.
+    """
+    if not hasattr(os, "getuid"):  # Windows
+        return ""
+    found = folder.stat()  # Numba has made it
+    if found.st_uid not in _trusted():
+        return f"the folder of compiled kernels, {folder}, is another user's"
+    if found.st_mode & stat.S_IWOTH:
+        return f"every user can write to the folder of compiled kernels, {folder}"
+    return ""
+
+
+def _trusted() -> set[int]:
+    """The users whose compiled kernels may run: this one, the owner of adamx's own files, and root."""
+    return {0, os.getuid(), Path(__file__).stat().st_uid}
+
+
 def on_disk(dispatcher: Any) -> bool:
     """True if a kernel made by `cached` was compiled before."""
     file = getattr(dispatcher._cache, "_cache_file", None)
     return file is not None and Path(file._index_path).is_file()
+
+
+def folder_of(dispatcher: Any) -> Path | None:
+    """The folder that a kernel made by `cached` is kept in; None where there is none."""
+    path = dispatcher._cache.cache_path
+    return None if path is None else Path(path)

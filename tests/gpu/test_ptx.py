@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from types import SimpleNamespace
 
+import libm
 import numba
 import numpy as np
 import pytest
@@ -47,20 +48,19 @@ def test_eight_coordinates_live_in_registers(dtype):
     assert found.local == 0 and ".local" not in found.ptx
 
 
-# CUDA's own cos and pow of a float32 have ways for rare arguments in float64, and in local memory.
-USE_LIBM = ("spam", "rastrigin", "power")
+# CUDA's own cos and pow of a float32, for rare arguments, go through float64 and local memory: libm.py.
 
 
 @pytest.mark.parametrize("name", optimizers())
 def test_every_rule_compiles_and_lives_in_registers(name):
     found = code(name, problem("rosenbrock"), "float32", schedule="linear")
-    assert (found.local == 0 and not found.doubles) or name in USE_LIBM, (found.local, found.doubles[:3])
+    assert (found.local == 0 and not found.doubles) or libm.of_rule(name), (found.local, found.doubles[:3])
 
 
 @pytest.mark.parametrize("name", LANDSCAPES)
 def test_every_landscape_compiles_and_lives_in_registers(name):
     found = code("adam", problem(name), "float32", schedule="inverse_sqrt")
-    assert (found.local == 0 and not found.doubles) or name in USE_LIBM, (found.local, found.doubles[:3])
+    assert (found.local == 0 and not found.doubles) or libm.of_landscape(name), (found.local, found.doubles[:3])
 
 
 def test_noise_rounding_and_instruments_compile():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+import libm
 import numpy as np
 import pytest
 from ptx import CAPABILITIES, compiled
@@ -11,8 +12,6 @@ from ptx import CAPABILITIES, compiled
 from adamx.engine.stepper import cuda
 from adamx.engine.stepper.clock import clockwork
 from adamx.optimizers import optimizers, rule
-
-USE_LIBM = ("padam", "adam_atan2")  # CUDA's own pow and atan2 fuse
 
 
 def codes(name, dtype, capability=(9, 0)):
@@ -43,7 +42,7 @@ def test_kernels_live_in_registers(dtype, capability):
 def test_every_rule_compiles_and_lives_in_registers(name):
     for code in codes(name, "float32").values():
         assert code.local == 0 and not code.doubles
-        assert not code.fused or name in USE_LIBM
+        assert not code.fused or libm.of_rule(name)  # CUDA's own pow and atan2 fuse
 
 
 def test_a_thread_reads_four_elements_before_it_writes_the_first():

@@ -42,7 +42,7 @@ def interpreted(monkeypatch):
         return layout, kernel.py_func
 
     monkeypatch.setattr(landscape, "LANES", 2)
-    monkeypatch.setattr(backend, "_kernel", kernel_for)
+    monkeypatch.setattr(backend, "kernel", kernel_for)
 
 
 def columns(p):

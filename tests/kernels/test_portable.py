@@ -7,11 +7,13 @@ import sys
 import textwrap
 from typing import NamedTuple
 
+import libm
 import numba
 import numpy as np
 import pytest
 
 import adamx
+from adamx.optimizers import optimizers
 from adamx.portable import portable, specialise
 from adamx.portable.cache import cached, digest
 from adamx.portable.unroll import generate, rows
@@ -205,6 +207,22 @@ def test_where_nothing_can_be_kept_a_kernel_is_compiled_and_it_is_said(tmp_path,
     assert hits(kernel) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX owners are not installed here")
+@pytest.mark.parametrize(
+    ("own", "mode", "said"), [(True, 0o777, "every user can write"), (False, 0o700, "is another user's")]
+)
+def test_kernels_that_others_may_have_written_do_not_run(own, mode, said, tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert hits(doubled()) == 0
+    (folder,) = {path.parent for path in tmp_path.rglob("*.nbi")}
+    folder.chmod(mode)
+    if not own:
+        monkeypatch.setattr("adamx.portable.cache._trusted", lambda: {12345})
+    with pytest.warns(RuntimeWarning, match=f"doubled is compiled anew in every process: .*{said}"):
+        kernel = doubled()
+    assert hits(kernel) == 0
+
+
 def test_a_full_disk_stops_no_kernel(tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
 
@@ -214,3 +232,9 @@ def test_a_full_disk_stops_no_kernel(tmp_path, monkeypatch):
     kernel = doubled()
     monkeypatch.setattr(kernel._cache._cache_file, "_open_for_write", full)
     assert hits(kernel) == 0 and not [path for path in tmp_path.rglob("*") if path.is_file()]
+
+
+def test_what_calls_libm_is_known_from_its_code():
+    assert {"spam", "adam_atan2", "padam"} <= {name for name in optimizers() if libm.of_rule(name)}
+    assert not any(map(libm.of_rule, ("adam", "lamb", "nadam", "radam", "lion")))
+    assert libm.of_landscape("rastrigin") and libm.of_landscape("power") and not libm.of_landscape("rosenbrock")

@@ -59,7 +59,7 @@ def chunk_runs(problem: Compiled, whole: Chunk) -> int:
     return grain * int(np.clip(many, 1, 512))
 
 
-def _kernel(problem: Compiled, chunk: Chunk) -> tuple[Layout, Any]:
+def kernel(problem: Compiled, chunk: Chunk) -> tuple[Layout, Any]:
     if isinstance(problem, Landscape):
         return landscape.kernel_for(kind_of(problem, chunk))
     return task.kernel_for(kind_of_task(problem, chunk))
@@ -67,16 +67,16 @@ def _kernel(problem: Compiled, chunk: Chunk) -> tuple[Layout, Any]:
 
 def compiled(problem: Compiled, chunk: Chunk) -> bool:
     """True if the compiled kernel for a chunk is on the disk."""
-    return on_disk(_kernel(problem, chunk)[1])
+    return on_disk(kernel(problem, chunk)[1])
 
 
 def run(problem: Compiled, chunk: Chunk) -> Results:
     """All runs of a chunk from start to end."""
-    layout, kernel = _kernel(problem, chunk)
+    layout, compute = kernel(problem, chunk)
     arrays = prepare(problem, chunk, layout)
     with nullcontext() if isinstance(problem, Landscape) else _one_thread_a_run():
         for times in chunk.launches(int(LAUNCH_SECONDS / cost(problem, len(chunk))), LAUNCH_SECONDS):
-            kernel(*arrays, times)
+            compute(*arrays, times)
     return read(problem, chunk, layout, arrays, "cpu")
 
 
