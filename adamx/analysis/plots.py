@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,12 +15,14 @@ from matplotlib.figure import Figure
 from matplotlib.legend_handler import HandlerTuple
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from matplotlib.patheffects import Normal, Stroke
 
 from adamx.analysis import COLORS
 from adamx.analysis.curves import curves, gap_axis
 from adamx.analysis.scales import SYMBOLS, Scale, short
 from adamx.analysis.slices import Slice, cut
 from adamx.analysis.style import STYLE, Picture, heading, panels
+from adamx.analysis.theory import lines_of
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.regimes import REGIMES
@@ -29,6 +31,9 @@ __all__ = ["curves", "regime_map"]
 
 SHADED = ("converged", "slow")
 PALEST = 0.45  # the most white that a shaded color is mixed with
+DASHES = ("--", ":")  # of the lines of theory
+SIGNS = {"--": "– –", ":": "· · ·"}
+HALO = [Stroke(linewidth=2.6, foreground="white"), Normal()]
 DOT: dict[str, Any] = {
     "marker": "o",
     "markerfacecolor": "white",
@@ -75,6 +80,7 @@ def _draw_on(axes: Axes, results: Results, view: Slice) -> None:
         return
     rgb = _shaded(view.settings, results.minimum) if view.gridded else _plain(view.settings["regime"])
     _panel(axes, view, view.y, view.panels[0], rgb)
+    _theory(axes, results, view, view.y, view.panels[0])
     axes.set_xticks(*view.x.ticks(7))
     axes.set_yticks(*view.y.ticks(7))
     axes.set_xlabel(view.x.label)
@@ -89,15 +95,27 @@ def _panels(results: Results, view: Slice, y: Scale) -> Figure:
     grid = panels(figure, len(view.panels), view.across, view.x.label, y.label)
     xticks, yticks = view.x.ticks(max(int(side / 0.5), 3)), y.ticks(6 if view.rows > 1 else 9)
     rgb = _shaded(view.settings, results.minimum) if view.gridded else _plain(view.settings["regime"])
+    said: dict[str, None] = {}
     for axes, panel in zip(grid, view.panels, strict=True):
         _panel(axes, view, y, panel, rgb)
+        said |= dict.fromkeys(_theory(axes, results, view, y, panel))
         axes.set_xticks(*xticks)
         axes.set_yticks(*yticks)
         axes.set_title("   ".join(f"{SYMBOLS.get(name, name)} = {short(panel[name])}" for name in sorted(panel)))
     shaded = "darker = lower final loss" if view.gridded else ""
     heading(figure, results)
-    _legend(figure, results, view, shaded)
+    _legend(figure, results, view, shaded, list(said))
     return figure
+
+
+def _theory(axes: Axes, results: Results, view: Slice, y: Scale, panel: dict[str, float]) -> list[str]:
+    """Draw the borders that theory knows in one panel; what each separates, and who says so."""
+    known = lines_of(results, view.x, y, **panel)
+    for line, dash in zip(known, DASHES, strict=False):
+        axes.plot(
+            view.x.place(line.x), y.place(line.y), color="black", linestyle=dash, linewidth=1.2, path_effects=HALO
+        )
+    return [f"{SIGNS[dash]} {line.label} ({line.source})" for line, dash in zip(known, DASHES, strict=False)]
 
 
 def _panel(axes: Axes, view: Slice, y: Scale, panel: dict[str, float], rgb: np.ndarray) -> None:
@@ -190,8 +208,8 @@ def _mark_best(axes: Axes, x: np.ndarray, y: np.ndarray) -> None:
     axes.plot(x, y, "*", color="white", markeredgecolor="black", markersize=15, clip_on=False, zorder=5, label="best")
 
 
-def _legend(figure: Figure, results: Results, view: Slice, remark: str) -> None:
-    """Below the panels: the best setting, what is not shown, and the regimes with their counts."""
+def _legend(figure: Figure, results: Results, view: Slice, remark: str, theory: Sequence[str] = ()) -> None:
+    """Below the panels: the best setting, what theory says, what is not shown, and the regimes with their counts."""
     handles: list[Any] = []
     counts = {name: (results.regime == name).sum() for name in REGIMES}
     present = [name for name in REGIMES if counts[name]]
@@ -209,6 +227,7 @@ def _legend(figure: Figure, results: Results, view: Slice, remark: str) -> None:
     if np.isfinite(best["final_loss"]):
         values = ", ".join(f"{SYMBOLS.get(n, n)} = {short(best[n])}" for n in results.columns if n in view.settings)
         lines.insert(0, f"\N{WHITE STAR} best: {values}; final loss {short(best['final_loss'])}")
+    lines += [part for line in theory for part in textwrap.wrap(line, 84)]
     figure.legend(
         handles,
         labels,

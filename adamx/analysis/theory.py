@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from adamx.analysis.scales import Scale, short
+from adamx.engine.results import Results
 from adamx.optimizers import Stable, rule
 
 TANG = "Tang, Chen & Liu 2026, arXiv 2609.18314"
@@ -237,6 +238,19 @@ def lines(
         if there.sum() > 1:
             found.append(line._replace(x=line.x[there], y=line.y[there]))
     return found
+
+
+def lines_of(results: Results, x: Scale, y: Scale, **fixed: float) -> list[Line]:
+    """The boundaries in a map of results; none where their files or a schedule make of it something that is not known.
+
+    Args:
+        x, y: the axes. fixed: values of other hyperparameters; what is missing has that of the first run.
+    """
+    if results.files or results.schedule != "constant" or np.any(results.columns.get("lr_warmup", 0)):
+        return []  # of a user's file nothing is known, whatever its name
+    base = {name: values[0] for name, values in results.columns.items() if name != "seed"}
+    held = {k: v for k, v in {**base, **fixed}.items() if k not in (x.name, y.name)}
+    return lines(results.optimizer, results.problem, results.settings, x, y, held)
 
 
 def _dense(axis: Scale) -> np.ndarray:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from adamx.analysis.scales import Scale, short
 from adamx.analysis.statistics import importance
-from adamx.analysis.theory import Line, lines
+from adamx.analysis.theory import Line, lines_of
 from adamx.engine.results import Results
 from adamx.engine.settings import best_run, settings, swept
 from adamx.record.children import text
@@ -156,13 +156,9 @@ def _importance(table: pd.DataFrame, names: list[str]) -> list[list[Any]]:
 def _theory(results: Results, scales: dict[str, Scale]) -> list[dict[str, Any]]:
     """Lines of theory for every two axes: for each position of the other axes that move them."""
     found: list[dict[str, Any]] = []
-    if results.files or results.schedule != "constant" or np.any(results.columns.get("lr_warmup", 0)):
-        return found  # of a user's file nothing is known, whatever its name
-    base = {name: values[0] for name, values in results.columns.items() if name != "seed"}
 
     def known(x: str, y: str, **fixed: float) -> list[Line]:
-        held = {k: v for k, v in {**base, **fixed}.items() if k not in (x, y)}
-        return lines(results.optimizer, results.problem, results.settings, scales[x], scales[y], held)
+        return lines_of(results, scales[x], scales[y], **fixed)
 
     for x, y in combinations(scales, 2):
         others = {n: scales[n].values for n in scales if n not in (x, y)}

@@ -13,7 +13,7 @@ class Bar:
     """One line of HTML that is replaced; gone at the end."""
 
     def __init__(self) -> None:
-        from IPython.display import display  # type: ignore[import-not-found]
+        from IPython.display import display
 
         self._shown: Any = display(_Html(""), display_id=True)
         self._last = 0.0
