@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import adamx
@@ -102,3 +103,10 @@ def test_every_test_lies_in_a_folder_under_a_name_of_its_own():
     assert {path.parent.parent for path in tests} == {folder}
     assert "helpers" not in {path.parent.name for path in tests}
     assert len({path.name for path in tests}) == len(tests)
+
+
+def test_the_wheel_has_every_package():
+    listed = set(tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"])
+    packages = {path.parent.relative_to(ROOT.parent) for path in ROOT.rglob("*.py")}
+    packages |= {"adamx" / path.parent.relative_to(ROOT.parent) for path in (ROOT.parent / "conf").rglob("*.yaml")}
+    assert listed == {".".join(path.parts) for path in packages} | {"adamx.studies", "adamx.report.browser"}
