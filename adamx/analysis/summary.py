@@ -44,14 +44,17 @@ class Split(NamedTuple):
     other: float
 
 
-def summary(results: Sequence[Results]) -> RenderableType:
+def summary(results: Sequence[Results], found: Sequence[str] = ()) -> RenderableType:
     """The findings of the sweeps, to be printed by rich; plain text where the output is no terminal.
 
     One Results: its regimes, its best settings, a line a swept hyperparameter, and how certain that is. Several: a row
     each, then the best settings for each problem.
+
+    Args:
+        found: the `findings` of the one, where they are known already.
     """
     if len(results) == 1:
-        return _one(results[0])
+        return _one(results[0], found or findings(results[0]))
     problems = dict.fromkeys(r.task for r in results)
     parts: list[RenderableType] = [_rows(results)]
     for name in problems:
@@ -145,9 +148,9 @@ def _counts(results: Results) -> Columns:
     return Columns([Text(f" {name} {count:,} ", style=_style(name)) for name, count in counts.items() if count])
 
 
-def _one(results: Results) -> RenderableType:
-    found = map(_finding, [*findings(results), *certainty(results)])
-    return Group(Text(printable(results.title), style="bold"), _counts(results), "", _best([results]), "", *found)
+def _one(results: Results, found: Sequence[str]) -> RenderableType:
+    said = map(_finding, [*found, *certainty(results)])
+    return Group(Text(printable(results.title), style="bold"), _counts(results), "", _best([results]), "", *said)
 
 
 def _finding(line: str) -> Text:

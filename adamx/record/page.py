@@ -47,44 +47,30 @@ def address(experiment: str, key: str) -> str:
     )
 
 
-def tag(run_id: str, results: Sequence[Results], swept: Sequence[str]) -> str:
-    """The value of the tag `TAG` + key for the children of a parent run."""
-    return _deflated(state(run_id, results, swept))
-
-
-def menu(run_id: str, results: Sequence[Results], swept: Sequence[str], created: int) -> dict[str, str]:
-    """The tags of the views in the menu, with their values; one that is too long is left out.
+def tags(run_id: str, results: Sequence[Results], swept: Sequence[str], created: int) -> dict[str, str]:
+    """The experiment's tags of the views, by name: the sweep's own, then the menu's; one that is too long is left out.
 
     Args:
-        created: in milliseconds since 1970.
+        run_id: of the parent run. created: in milliseconds since 1970.
     """
     known = _Known(results, swept)
-    views = {
-        "All sweeps": _of_parents(),
-        "Last sweep: curves": {**_of_children(run_id, known), **_charts(_lines(known))},
-        "Last sweep: by regime": {**_of_children(run_id, known), **_charts(_lines(known)), "groupBy": BY_REGIME},
-    }
-    if known.pair:
-        views["Last sweep: " + " × ".join(known.pair)] = {
-            **_of_children(run_id, known),
-            **_charts(_contour(known)),
-            "runsHiddenMode": "SHOW_ALL",
-        }
-    tags = {}
-    for i, (name, view) in enumerate(views.items()):
-        value = json.dumps({"name": name, "createdAt": created - i, "updatedAt": created - i, "state": _deflated(view)})
-        if len(value) <= LONGEST:
-            tags[f"{TAG}adamx{i}"] = value  # the menu shows the newest first
-    return tags
-
-
-def state(run_id: str, results: Sequence[Results], swept: Sequence[str]) -> dict[str, Any]:
-    """The page's state: filter, order, columns and charts."""
-    known = _Known(results, swept)
+    children, lines, contour = _of_children(run_id, known), _lines(known), _contour(known)
     parallel = {"type": "PARALLEL", "selectedParams": known.words, "selectedMetrics": [*known.axes, known.last]}
     scatters = [{"type": "SCATTER", "xaxis": _axis(name), "yaxis": _axis(known.last)} for name in known.axes]
-    charts = [*_lines(known), *_contour(known), {**parallel, "showAllRuns": True}, *scatters]
-    return {**_of_children(run_id, known), **_charts(charts)}
+    menu = {
+        "All sweeps": _of_parents(),
+        "Last sweep: curves": children | _charts(lines),
+        "Last sweep: by regime": children | _charts(lines) | {"groupBy": BY_REGIME},
+    }
+    if known.pair:
+        contours = _charts(contour) | {"runsHiddenMode": "SHOW_ALL"}
+        menu["Last sweep: " + " × ".join(known.pair)] = children | contours
+    own = children | _charts([*lines, *contour, parallel | {"showAllRuns": True}, *scatters])
+    found = {TAG + run_id: _deflated(own)}
+    for i, (name, view) in enumerate(menu.items()):  # the page shows the newest first
+        saved = {"name": name, "createdAt": created - i, "updatedAt": created - i, "state": _deflated(view)}
+        found[f"{TAG}adamx{i}"] = json.dumps(saved)
+    return {name: value for name, value in found.items() if len(value) <= LONGEST}
 
 
 class _Known:

@@ -271,12 +271,11 @@ class Sweep:
         """A link to a page of MLflow that compares the children; empty for fewer than two."""
         if sum(map(len, results)) < 2:
             return ""
-        experiment, tag = self.store.experiment.experiment_id, page.tag(self.run_id, results, swept)
-        for name, value in page.menu(self.run_id, results, swept, _now()).items():
+        experiment, tags = self.store.experiment.experiment_id, page.tags(self.run_id, results, swept, _now())
+        for name, value in tags.items():
             self.store.client.set_experiment_tag(experiment, name, value)
-        if len(tag) > page.LONGEST:
+        if page.TAG + self.run_id not in tags:
             return ""
-        self.store.client.set_experiment_tag(experiment, page.TAG + self.run_id, tag)
         return f"[Compare its runs]({page.address(experiment, self.run_id)}) in charts. "
 
     def _summary(

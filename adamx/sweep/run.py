@@ -36,6 +36,7 @@ class Done:
 
     Attributes:
         run_id: of its parent run. results: of each launch, as far as finished. planned: runs. children: a sentence.
+        found: the findings, where there is one launch.
     """
 
     store: Store
@@ -43,6 +44,7 @@ class Done:
     results: list[Results]
     planned: int
     children: str
+    found: Sequence[str] = ()
 
     @property
     def runs(self) -> int:
@@ -67,7 +69,7 @@ def run(launches: Sequence[Launch], overrides: Sequence[str], resumed: Journal |
     if done.results:
         from adamx.analysis.summary import summary
 
-        console.print(summary(done.results), soft_wrap=not console.is_terminal)
+        console.print(summary(done.results, done.found), soft_wrap=not console.is_terminal)
     for line in addresses(done, launches[0].config["open"]):
         console.print(line, soft_wrap=True)  # an address is copied whole
     if done.runs < done.planned:
@@ -187,12 +189,13 @@ def perform(
         start = perf_counter()
         results = with_distinct_names(compute(launches, console, kept, finished))
         done, seconds = sum(map(len, results)), perf_counter() - start
-        sentence = "nothing was finished"
+        sentence, found = "nothing was finished", []
         if results:
             now("recording")
-            from adamx.analysis.summary import findings
+            if len(results) == 1:
+                from adamx.analysis.summary import findings
 
-            found = findings(results[0]) if len(results) == 1 else []
+                found = findings(results[0])
             sentence = sweep.write(results, swept(launches), mode, limit, whole=done == total, found=found)
         rate = {"runs_per_second": kept.computed / seconds} if kept.computed else {}
         now("drawing")
@@ -215,7 +218,7 @@ def perform(
     finally:
         kept.release(done=complete)
         now("")
-    return Done(store, sweep.run_id, results, total, sentence)
+    return Done(store, sweep.run_id, results, total, sentence, found)
 
 
 def sources(launches: Sequence[Launch]) -> dict[str, bytes]:
