@@ -40,5 +40,6 @@ def _started(name: str, arguments: tuple) -> None:
 
 def begin() -> None:
     numba.njit(lambda: None)  # Numba takes its lock once for what it knows of this machine
+    sys.modules["playwright.sync_api"] = None  # a browser is a process too, and half started it leaves a loop behind
     event.register("numba:compiler_lock", _Asked())
     sys.addaudithook(_started)
