@@ -85,7 +85,7 @@ def start(
     with store.explained():
         client = store.client
         if description.NOTE not in store.experiment.tags:
-            client.set_experiment_tag(store.experiment.experiment_id, description.NOTE, description.ABOUT)
+            store.tag(description.NOTE, description.ABOUT)
         run = client.create_run(
             store.experiment.experiment_id, now, {k: v[:LONGEST_TAG] for k, v in tags.items()}, cut(name)
         )
@@ -273,7 +273,7 @@ class Sweep:
             return ""
         experiment, tags = self.store.experiment.experiment_id, page.tags(self.run_id, results, swept, _now())
         for name, value in tags.items():
-            self.store.client.set_experiment_tag(experiment, name, value)
+            self.store.tag(name, value)
         if page.TAG + self.run_id not in tags:
             return ""
         return f"[Compare its runs]({page.address(experiment, self.run_id)}) in charts. "

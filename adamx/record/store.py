@@ -101,6 +101,17 @@ class Store:
                     for run in found:
                         self.client.delete_run(run.info.run_id)
 
+    def tag(self, name: str, value: str) -> None:
+        """Tag the experiment. Every sweep in it may do so at once: MLflow looks for the tag before it adds it, so of
+        two that add it one fails, which then finds it."""
+        for last in (False, True):
+            try:
+                self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
+                return
+            except MlflowException:  # BAD_REQUEST, from a server too
+                if last:
+                    raise
+
     def analyze(self) -> None:
         """Prepare a SQL store for quick queries, after writing."""
         if isinstance(self.backend, SqlAlchemyStore):

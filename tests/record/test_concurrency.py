@@ -146,6 +146,22 @@ def test_four_sweeps_into_one_sqlite_store(here: Path, record_property: Callable
         assert connection.execute("PRAGMA foreign_key_check").fetchall() == []
 
 
+def test_a_tag_that_another_process_adds_between_mlflow_s_look_and_its_write(here: Path) -> None:
+    opened = store.open(f"sqlite:///{here}/mlflow.db")
+    others = []
+
+    def first(_: Any, __: Any, statement: str, *___: Any) -> None:
+        if "INSERT INTO experiment_tags" in statement and not others:
+            others.append(statement)
+            with sqlite3.connect(here / "mlflow.db") as other:
+                other.execute("INSERT INTO experiment_tags VALUES ('view', 'theirs', ?)", [experiment])
+
+    experiment = opened.experiment.experiment_id
+    sa.event.listen(opened.backend.engine, "before_cursor_execute", first)
+    opened.tag("view", "mine")
+    assert others and opened.client.get_experiment(experiment).tags["view"] == "mine"
+
+
 def test_four_sweeps_into_postgresql(database: str, here: Path, record_property: Callable[[str, object], None]) -> None:
     with looked_at(database, here) as answers:
         at_once(lambda number: sweep(database, number))
