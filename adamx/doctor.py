@@ -175,8 +175,8 @@ def kernels() -> Iterator[Finding]:
     if folder is None:
         yield Finding(WRONG, "cache", "no folder can be written", "set NUMBA_CACHE_DIR to a folder of your own")
         return
-    index, code = (sorted(folder.glob(f"*.{kind}")) for kind in ("nbi", "nbc"))
-    size = sum(path.stat().st_size for path in (*index, *code)) / 1e6
+    code = list(folder.glob("*.nbc"))
+    size = sum(path.stat().st_size for path in code) / 1e6
     kept = f"{folder}, {len(code)} kernels, {size:.1f} MB"
     if os.access(folder, os.W_OK):
         yield Finding(OK, "cache", kept)

@@ -1,6 +1,8 @@
 """Cache: compiled kernels on the disk, each under the content of everything that it reads.
 
-A file of the cache has a digest at its end, which Numba does not look at: what is damaged is compiled again.
+Numba says where: NUMBA_CACHE_DIR, beside this file, or the user's cache; a private temporary folder is the last resort.
+Its file there ends with a digest, so what is damaged is compiled again. Of processes that need the same kernel at once
+one compiles it.
 """
 
 from __future__ import annotations
@@ -8,19 +10,24 @@ from __future__ import annotations
 import os
 import pickle
 import stat
+import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
+from filelock import FileLock, Timeout
 from numba.core.caching import FunctionCache
+from numba.core.serialize import dumps
 
 from adamx.portable import F
 from adamx.portable.content import UnreadableError, digest
 
 DIGEST = 16  # bytes
+PATIENCE = 600  # seconds for another process that compiles the same kernel; then it is compiled here too
 
 
 def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, disk: Any = FunctionCache) -> F:
@@ -39,54 +46,158 @@ def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, di
         return decorate(kernel)
     kernel.__name__ = kernel.__qualname__ = f"{name}_{key}"
     dispatcher = decorate(kernel)
-    cache, why = None, "no folder for compiled kernels can be written"
-    with suppress(RuntimeError):  # Numba's error
-        cache = disk(kernel)
-        why = _unsafe(Path(cache.cache_path))
-    if cache is None or why:
-        words = f"{why}; set NUMBA_CACHE_DIR to one of your own"
-        warnings.warn(f"{name} is compiled anew in every process: {words}", RuntimeWarning, stacklevel=2)
-        return dispatcher
-    cache._index_key = lambda sig, codegen: (sig, codegen.magic_tuple(), key)
-    _survive_damage(cache)
-    dispatcher._cache = cache
+    cache = _cache(disk, kernel)
+    if cache:
+        dispatcher._cache = cache  # no public way: Numba's own, of `cache=True`, has Numba's key
+        dispatcher.compile = _by_one_process(dispatcher.compile, cache.files)
     return dispatcher
 
 
-def _survive_damage(cache: Any) -> None:
-    """Make a cache ignore damaged files, and go on where a file cannot be written."""
-    file, load, save = cache._cache_file, cache.load_overload, cache.save_overload
+def on_disk(dispatcher: Any) -> bool:
+    """True if a kernel made by `cached` was compiled before."""
+    files = getattr(dispatcher._cache, "files", None)
+    return files is not None and files.any
 
-    def load_overload(signature: Any, context: Any) -> Any:
+
+def folder_of(dispatcher: Any) -> Path | None:
+    """The folder that a kernel made by `cached` is kept in; None where there is none."""
+    files = getattr(dispatcher._cache, "files", None)
+    return files and files.folder
+
+
+def _cache(disk: Any, kernel: Callable[..., Any]) -> Any:
+    """The cache of a kernel, None where no folder will do."""
+    anywhere = disk._impl_class._locator_classes
+    why = "no folder for compiled kernels can be written"
+    for locators in ([*anywhere, Temporary], [Temporary]):
         try:
-            return load(signature, context)
-        except Exception:  # unpickling a damaged file can raise anything
-            with suppress(OSError):
-                cache.flush()
-            return None
+            cache = _kept(disk, locators)(kernel)
+        except (RuntimeError, OSError):  # Numba's error where no locator will do
+            break
+        unsafe = _unsafe(cache.files.folder)
+        if not unsafe:
+            return cache
+        why = unsafe
+        words = f"{why}, so they are kept elsewhere; set NUMBA_CACHE_DIR to a folder of your own"
+        warnings.warn(words, RuntimeWarning, stacklevel=3)
+    words = f"kernels are compiled anew in every process: {why}; set NUMBA_CACHE_DIR to a folder of your own"
+    warnings.warn(words, RuntimeWarning, stacklevel=3)
+    return None
 
-    def save_overload(signature: Any, compiled: Any) -> None:
-        with suppress(OSError):  # a full disk: the kernel runs all the same
-            save(signature, compiled)
 
-    def load_data(name: str) -> Any:
-        content = Path(file._data_path(name)).read_bytes()
-        data, digest = content[:-DIGEST], content[-DIGEST:]
-        if _digest(data) != digest:
-            raise ValueError(f"{name} is damaged")
-        return pickle.loads(data)
+def _kept(disk: Any, locators: list[Any]) -> Any:
+    """Numba's cache for a target with `Files` in place of its own, in the first folder that a locator finds."""
 
-    def save_data(name: str, compiled: Any) -> None:
-        data = file._dump(compiled)
-        with file._open_for_write(file._data_path(name)) as out:
-            out.write(data + _digest(data))
+    class Where(disk._impl_class):
+        _locator_classes = locators
 
-    cache.load_overload, cache.save_overload = load_overload, save_overload
-    file._load_data, file._save_data = load_data, save_data
+    class Kept(disk):
+        _impl_class = Where
+
+        def __init__(self, kernel: Callable[..., Any]) -> None:
+            super().__init__(kernel)
+            self.files = self._cache_file = Files(Path(self.cache_path), self._impl.filename_base)
+
+        def _index_key(self, signature: Any, codegen: Any) -> str:  # the file's name has the kernel's content
+            return repr((signature, codegen.magic_tuple()))
+
+        def load_overload(self, signature: Any, context: Any) -> Any:
+            with suppress(Exception):  # what another version has written
+                return super().load_overload(signature, context)
+
+        def save_overload(self, signature: Any, compiled: Any) -> None:
+            with suppress(OSError):  # a full disk: the kernel runs all the same
+                super().save_overload(signature, compiled)
+
+    return Kept
+
+
+class Files:
+    """The files of one kernel: one for each signature and processor."""
+
+    def __init__(self, folder: Path, name: str) -> None:
+        self.folder, self.name = folder, name
+
+    @property
+    def any(self) -> bool:
+        return next(self.folder.glob(f"{self.name}.*.nbc"), None) is not None
+
+    @property
+    def lock(self) -> FileLock:
+        return FileLock(self.folder / f"{self.name}.lock", PATIENCE)
+
+    def _path(self, key: str) -> Path:
+        return self.folder / f"{self.name}.{_digest(key.encode()).hex()}.nbc"
+
+    def load(self, key: str) -> Any:
+        """The kernel in the form that Numba keeps; None where there is none, or it is damaged."""
+        with suppress(OSError):
+            content = self._path(key).read_bytes()
+            kept, written = content[:-DIGEST], content[-DIGEST:]
+            if _digest(kept) == written:
+                return pickle.loads(kept)
+        return None
+
+    def save(self, key: str, kernel: Any) -> None:
+        """Keep a kernel; OSError leaves no file behind."""
+        kept, path = dumps(kernel), self.folder / f"{self.name}.{uuid4().hex}.tmp"
+        try:
+            path.write_bytes(kept + _digest(kept))
+            path.replace(self._path(key))
+        finally:
+            path.unlink(missing_ok=True)
+
+    def flush(self) -> None:
+        """Forget the kernel."""
+        for path in self.folder.glob(f"{self.name}.*.nbc"):
+            path.unlink(missing_ok=True)
 
 
 def _digest(data: bytes) -> bytes:
     return blake2b(data, digest_size=DIGEST).digest()
+
+
+def _by_one_process(compile: Callable[[Any], Any], files: Files) -> Callable[[Any], Any]:
+    """compile(signature), which waits where another process compiles the kernel, and loads what that has made."""
+
+    def once(signature: Any) -> Any:
+        if files.any:
+            return compile(signature)
+        lock = files.lock
+        with suppress(Timeout, OSError, NotImplementedError):  # no locks there: it is compiled as often as needed
+            lock.acquire()
+        try:
+            return compile(signature)
+        finally:
+            lock.release()
+
+    return once
+
+
+class Temporary:
+    """A locator of Numba's cache: a folder of this user alone among the temporary ones."""
+
+    def __init__(self, line: int) -> None:
+        self.line = line
+
+    @classmethod
+    def from_function(cls, kernel: Callable[..., Any], _: str) -> Temporary:
+        made = cls(kernel.__code__.co_firstlineno)
+        made.ensure_cache_path()
+        return made
+
+    def get_cache_path(self) -> str:
+        user = os.getuid() if hasattr(os, "getuid") else "user"
+        return str(Path(tempfile.gettempdir(), f"adamx-{user}"))
+
+    def ensure_cache_path(self) -> None:
+        Path(self.get_cache_path()).mkdir(mode=0o700, exist_ok=True)
+
+    def get_source_stamp(self) -> str:
+        return ""
+
+    def get_disambiguator(self) -> str:
+        return str(self.line)
 
 
 def _unsafe(folder: Path) -> str:
@@ -96,7 +207,7 @@ def _unsafe(folder: Path) -> str:
     """
     if not hasattr(os, "getuid"):  # Windows
         return ""
-    found = folder.stat()  # Numba has made it
+    found = folder.stat()
     if found.st_uid not in _trusted():
         return f"the folder of compiled kernels, {folder}, is another user's"
     if found.st_mode & stat.S_IWOTH:
@@ -107,15 +218,3 @@ def _unsafe(folder: Path) -> str:
 def _trusted() -> set[int]:
     """The users whose compiled kernels may run: this one, the owner of adamx's own files, and root."""
     return {0, os.getuid(), Path(__file__).stat().st_uid}
-
-
-def on_disk(dispatcher: Any) -> bool:
-    """True if a kernel made by `cached` was compiled before."""
-    file = getattr(dispatcher._cache, "_cache_file", None)
-    return file is not None and Path(file._index_path).is_file()
-
-
-def folder_of(dispatcher: Any) -> Path | None:
-    """The folder that a kernel made by `cached` is kept in; None where there is none."""
-    path = dispatcher._cache.cache_path
-    return None if path is None else Path(path)

@@ -4,7 +4,9 @@ import math
 import os
 import subprocess
 import sys
+import tempfile
 import textwrap
+from pathlib import Path
 from typing import NamedTuple
 
 import libm
@@ -15,7 +17,7 @@ import pytest
 import adamx
 from adamx.optimizers import optimizers
 from adamx.portable import portable, specialise
-from adamx.portable.cache import cached, digest
+from adamx.portable.cache import cached, digest, folder_of
 from adamx.portable.unroll import generate, rows
 
 SCALE = 0.1
@@ -187,40 +189,72 @@ def changed(content):
     return content[:200] + bytes([content[200] ^ 1]) + content[201:]
 
 
-@pytest.mark.parametrize("kind", ["nbc", "nbi"])
 @pytest.mark.parametrize("damage", [changed, lambda content: content[:-9], lambda content: b""])
-def test_a_damaged_file_of_the_cache_is_compiled_again(kind, damage, tmp_path, monkeypatch):
+def test_a_damaged_file_of_the_cache_is_compiled_again(damage, tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
     assert [hits(doubled()), hits(doubled())] == [0, 1]
-    (path,) = tmp_path.rglob(f"*.{kind}")
+    (path,) = tmp_path.rglob("*.nbc")
     path.write_bytes(damage(path.read_bytes()))
     assert [hits(doubled()), hits(doubled())] == [0, 1]
 
 
-def test_where_nothing_can_be_kept_a_kernel_is_compiled_and_it_is_said(tmp_path, monkeypatch):
+@pytest.fixture
+def temporary(tmp_path, monkeypatch):
+    """The folder of temporary files."""
+    folder = tmp_path / "temporary"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    return folder
+
+
+@pytest.fixture
+def nowhere(tmp_path, monkeypatch):
+    """A machine on which Numba finds no folder for kernels."""
     (tmp_path / "file").touch()
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "file"))
     locators = [numba.core.caching.UserProvidedCacheLocator]
     monkeypatch.setattr(numba.core.caching.CacheImpl, "_locator_classes", locators)
-    with pytest.warns(RuntimeWarning, match="doubled is compiled anew in every process: no folder .* NUMBA_CACHE_DIR"):
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_a_private_temporary_folder_is_the_last_resort(temporary):
+    kernel = doubled()
+    assert [hits(kernel), hits(doubled())] == [0, 1]
+    (made,) = temporary.iterdir()
+    assert folder_of(kernel) == made and made.stat().st_mode & 0o777 == 0o700
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_where_nothing_can_be_kept_a_kernel_is_compiled_and_it_is_said(temporary):
+    temporary.rmdir()
+    with pytest.warns(RuntimeWarning, match="kernels are compiled anew in every process: no folder .* NUMBA_CACHE_DIR"):
         kernel = doubled()
-    assert hits(kernel) == 0
+    assert hits(kernel) == 0 and folder_of(kernel) is None
 
 
 @pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX owners are not installed here")
-@pytest.mark.parametrize(
-    ("own", "mode", "said"), [(True, 0o777, "every user can write"), (False, 0o700, "is another user's")]
-)
-def test_kernels_that_others_may_have_written_do_not_run(own, mode, said, tmp_path, monkeypatch):
+def test_kernels_that_others_may_have_written_do_not_run(temporary, tmp_path, monkeypatch):
     monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
     assert hits(doubled()) == 0
-    (folder,) = {path.parent for path in tmp_path.rglob("*.nbi")}
-    folder.chmod(mode)
-    if not own:
-        monkeypatch.setattr("adamx.portable.cache._trusted", lambda: {12345})
-    with pytest.warns(RuntimeWarning, match=f"doubled is compiled anew in every process: .*{said}"):
+    (folder,) = {path.parent for path in (tmp_path / "cache").rglob("*.nbc")}
+    folder.chmod(0o777)
+    with pytest.warns(RuntimeWarning, match=f"every user can write to .*{folder.name}, so they are kept elsewhere"):
         kernel = doubled()
-    assert hits(kernel) == 0
+    assert [hits(kernel), folder_of(kernel).parent] == [0, temporary]
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="POSIX owners are not installed here")
+def test_kernels_of_another_user_do_not_run(temporary, tmp_path, monkeypatch):
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path / "cache"))
+    assert hits(doubled()) == 0
+    monkeypatch.setattr(
+        "adamx.portable.cache._trusted", lambda: {12345}
+    )  # who owns no folder, the temporary one neither
+    with pytest.warns(RuntimeWarning) as said:
+        kernel = doubled()
+    assert hits(kernel) == 0 and folder_of(kernel) is None
+    assert ["kept elsewhere" in str(said[0].message), "is another user's" in str(said[0].message)] == [True, True]
+    assert "compiled anew in every process" in str(said[-1].message)
 
 
 def test_a_full_disk_stops_no_kernel(tmp_path, monkeypatch):
@@ -230,8 +264,37 @@ def test_a_full_disk_stops_no_kernel(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     kernel = doubled()
-    monkeypatch.setattr(kernel._cache._cache_file, "_open_for_write", full)
-    assert hits(kernel) == 0 and not [path for path in tmp_path.rglob("*") if path.is_file()]
+    monkeypatch.setattr(Path, "write_bytes", full)
+    assert hits(kernel) == 0 and not list(tmp_path.rglob("*.nbc")) + list(tmp_path.rglob("*.tmp"))
+
+
+SHARED = """
+import sys, numba
+from adamx.portable.cache import cached
+
+def kernel(x):
+    return 2.0 * x
+
+made = cached(numba.njit, kernel, "shared")
+print("ready", flush=True)
+sys.stdin.readline()
+assert made(3.0) == 6.0
+print(sum(made.stats.cache_misses.values()))
+"""
+
+
+def test_of_processes_that_need_a_kernel_at_once_one_compiles_it(tmp_path):
+    file = tmp_path / "shared.py"
+    file.write_text(SHARED)
+    environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache")}
+    pipe = subprocess.PIPE
+    line = [sys.executable, str(file)]
+    started = [subprocess.Popen(line, env=environment, stdin=pipe, stdout=pipe, text=True) for _ in range(4)]
+    assert [p.stdout.readline() for p in started] == ["ready\n"] * 4
+    for p in started:
+        p.stdin.write("go\n")
+        p.stdin.flush()
+    assert sorted(p.communicate(timeout=120)[0].strip() for p in started) == ["0", "0", "0", "1"]
 
 
 def test_what_calls_libm_is_known_from_its_code():
