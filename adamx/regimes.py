@@ -61,6 +61,16 @@ from adamx.portable import portable
 
 REGIMES = ("converged", "slow", "unjudged", "unbounded", "spiking", "oscillating", "diverged")
 
+MEANINGS = {  # each in one line; above are the formulas
+    "converged": "it reached the target and stayed there",
+    "slow": "above the target at the end, with nothing wrong in its curve",
+    "unjudged": "the loss of this problem says nothing, and the numbers stayed finite",
+    "unbounded": "the loss falls without end",
+    "spiking": "the loss rose many times above its level and came back, or left the target at once after staying there",
+    "oscillating": "the loss still moves up and down at the end, and has lost ground that it had",
+    "diverged": "NaN or infinite, or at the end above its start and staying high",
+}
+
 RISE = 2.0 ** (1 / 8)  # the level rises by at most a factor of 10 in 27 steps
 FALL = 2.0 ** (-1 / 16)
 CALM = 2.0  # a spike ends within this factor of the level

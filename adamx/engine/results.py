@@ -125,11 +125,15 @@ class Results:
             }
         )
 
-    def best(self, n: int = 5) -> pd.DataFrame:
-        """The n best settings of the swept hyperparameters, the best first; medians over seeds."""
+    def best(self, n: int = 5, rank: str = "final_loss") -> pd.DataFrame:
+        """The n best settings of the swept hyperparameters, the best first; medians over seeds.
+
+        Args:
+            rank: what is best: `final_loss`, `val_loss`, `val_accuracy`, ..., `reached_step`.
+        """
         from adamx.engine.settings import best
 
-        return best([self], n)
+        return best([self], n, rank)
 
     def map(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Figure | None:
         """The regimes over two swept hyperparameters, a panel for each value of the others.

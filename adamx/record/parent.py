@@ -109,7 +109,7 @@ def points(store: Store) -> set[str]:
     sweeps = store.client.search_runs([store.experiment.experiment_id], "tags.command LIKE 'python%'")
     for run in sweeps:
         with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, KeyError):
-            table = store.client.download_artifacts(run.info.run_id, "table.parquet", folder)
+            table = store.artifact(run.info.run_id, "table.parquet", folder)
             found.update(pq.read_table(table, columns=["point"])["point"].to_pylist())
     return found
 
@@ -236,6 +236,12 @@ class Sweep:
             link = self._view([r for r in kept if len(r)], swept)
             self._summary(results, run_ids, swept, found, sentence, whole, link)
         return sentence
+
+    def begun(self) -> tuple[dict[str, str], int]:
+        """The parent run's tags, and when it was started, in milliseconds since 1970."""
+        with self.store.explained():
+            run = self.store.client.get_run(self.run_id)
+        return dict(run.data.tags), run.info.start_time
 
     def finish(
         self,

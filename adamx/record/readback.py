@@ -251,6 +251,6 @@ def _folder(run_id: str) -> str:
 def _file(store: Store, run_id: str, name: str) -> str:
     """The local path of an artifact."""
     try:
-        return store.client.download_artifacts(run_id, name, _folder(run_id))
+        return store.artifact(run_id, name, _folder(run_id))
     except (MlflowException, OSError):
         raise InputError(f"run {run_id} has no {name}: it is not a sweep of adamx, or was stopped too early") from None

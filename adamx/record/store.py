@@ -112,6 +112,11 @@ class Store:
                 if last:
                     raise
 
+    def artifact(self, run_id: str, name: str, folder: str) -> str:
+        """Bring an artifact into a folder; its path there."""
+        with _no_bars():
+            return self.client.download_artifacts(run_id, name, folder)
+
     def analyze(self) -> None:
         """Prepare a SQL store for quick queries, after writing."""
         if isinstance(self.backend, SqlAlchemyStore):
@@ -123,7 +128,7 @@ class Store:
         """Turn what a lost, locked or full store raises within into an InputError; a server is given `RETRIES`."""
         name = "MLFLOW_HTTP_REQUEST_MAX_RETRIES"
         try:
-            with writer.environment(**{name: os.environ.get(name, RETRIES)}), _quiet():
+            with writer.environment(**{name: os.environ.get(name, RETRIES)}), _no_bars(), _quiet():
                 yield
         except (InputError, BrokenPipeError):  # a closed terminal is none of the store's errors
             raise
@@ -288,6 +293,11 @@ def _ready(uri: str, create: bool) -> AbstractContextManager[None]:
 def _explain(what: str, uri: str, error: Exception) -> InputError:
     """An error of a store in one line, wherever it comes from."""
     return InputError(f"MLflow store {shown(uri)!r} {what}: {hidden(first_line(error)[:400], uri)}")
+
+
+def _no_bars() -> AbstractContextManager[None]:
+    """MLflow draws bars of progress where tqdm is installed, also into files."""
+    return writer.environment(MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR="false")
 
 
 @contextmanager

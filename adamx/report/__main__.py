@@ -12,11 +12,13 @@ from rich.console import Console
 
 from adamx.analysis.style import png
 from adamx.engine.results import Results
+from adamx.engine.settings import LOSS, named_rank
 from adamx.inputs.commands import command
 from adamx.inputs.errors import InputError, printable
 from adamx.record import readback
 from adamx.record.readback import Recorded
 from adamx.report.figures import figures
+from adamx.report.page import how_run
 
 DESCRIPTION = """\
 Draw the figures of a recorded sweep again (the interactive report, the regime maps, the curves) from its table.parquet
@@ -30,17 +32,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m adamx.report", description=DESCRIPTION)
     parser.add_argument("run", metavar="RUN_ID", help="of the sweep, or `last`, the one begun last")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, instead of the run's artifacts")
+    parser.add_argument("--rank", default=LOSS, metavar="FIGURE", help="what is best, such as val_loss or val_accuracy")
     typed, console = parser.parse_args(arguments), Console()
     found = sweep(typed.run)
+    rank = named_rank(found.results, typed.rank)
+    lines = how_run(found.parent.data.tags, found.parent.info.start_time)
     where = typed.out
     if where is None:
         with tempfile.TemporaryDirectory() as folder, found.store.explained():
-            names = draw(found.results, Path(folder))
+            names = draw(found.results, Path(folder), lines, rank)
             found.store.client.log_artifacts(found.run.info.run_id, folder)
         where = found.run.info.artifact_uri
     else:
         where.mkdir(parents=True, exist_ok=True)
-        names = draw(found.results, where)
+        names = draw(found.results, where, lines, rank)
     console.print(printable(f"{', '.join(names)} in {where}"), markup=False, highlight=False, soft_wrap=True)
     return 0
 
@@ -58,10 +63,12 @@ def sweep(address: str) -> Recorded:
     return found
 
 
-def draw(results: Sequence[Results], folder: Path) -> list[str]:
-    """Write every figure of some results into a folder; the names of the files."""
+def draw(
+    results: Sequence[Results], folder: Path, lines: Sequence[tuple[str, str]] = (), rank: str = LOSS
+) -> list[str]:
+    """Write every figure of some results into a folder; the names of the files. The rest is as of `page.report`."""
     names = []
-    for name, figure in figures(results):
+    for name, figure in figures(results, lines, rank):
         (folder / name).write_bytes(figure if isinstance(figure, bytes) else png(figure))
         names.append(name)
     return names

@@ -10,9 +10,10 @@ import pandas as pd
 
 from adamx.analysis.scales import Scale, short
 from adamx.analysis.statistics import importance
+from adamx.analysis.summary import findings
 from adamx.analysis.theory import Line, lines_of
 from adamx.engine.results import Results
-from adamx.engine.settings import best_run, settings, swept
+from adamx.engine.settings import best_run, ranks, settings, swept
 from adamx.record.children import text
 from adamx.regimes import REGIMES
 from adamx.report.packing import counted, rounded
@@ -57,7 +58,9 @@ def content(results: Results, curve: LossScale) -> tuple[dict[str, Any], dict[st
         "fixed": [[n, short(float(v[0]))] for n, v in results.columns.items() if n not in scales and n != "seed"],
         "problem": {key: text(value) for key, value in results.settings.items()},
         "axes": axes,
-        "best": (best_run([results]) or (0, 0))[1],
+        "bests": [[rank, (best_run([results], rank) or (0, 0))[1]] for rank in ranks(results)],
+        "names": results.names | {"problem": results.task},
+        "found": findings(results),
         "final": final.said(),
         "curve": curve.said(),
         "shade": {n: _shade(places[codes == REGIMES.index(n)]) for n in ("converged", "slow")},

@@ -65,9 +65,9 @@ class RecordedSweep:
             tables.append(pd.concat([own, r.table], axis=1))
         return pd.concat(tables).set_axis(pd.Index(self.recorded.rows, name="row"))
 
-    def best(self, n: int = 5) -> pd.DataFrame:
-        """The n best settings on each problem, the best first; medians over seeds."""
-        return best(self.results, n)
+    def best(self, n: int = 5, rank: str = "final_loss") -> pd.DataFrame:
+        """The n best settings on each problem, the best first, as `Results.best`; medians over seeds."""
+        return best(self.results, n, rank)
 
     def map(self, x: str | None = None, y: str | None = None, ax: Axes | None = None) -> Figure | None:
         """The regimes over two swept hyperparameters, as `Results.map`."""

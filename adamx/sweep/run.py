@@ -162,6 +162,7 @@ def perform(
     from adamx.record import parent  # with mlflow: seconds
     from adamx.record.writer import environment
     from adamx.report.figures import figures
+    from adamx.report.page import how_run
     from adamx.sweep.progress import compute
 
     now("opening the store")
@@ -201,7 +202,7 @@ def perform(
         now("drawing")
         sweep.finish(
             "FINISHED" if done == total else "KILLED",
-            figures(results) if drawn else (),
+            figures(results, how_run(*sweep.begun())) if drawn else (),
             {"seconds": seconds, **rate} if done == total else {},
         )
         complete = done == total

@@ -5,21 +5,25 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import runpy
 import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 from synthetic import product, synthetic
 
 from adamx.analysis.scales import Scale
+from adamx.analysis.summary import findings
 from adamx.analysis.theory import lines
+from adamx.engine.settings import best_run
 from adamx.inputs.axes import values
 from adamx.record import parent, readback
-from adamx.regimes import REGIMES
+from adamx.regimes import MEANINGS, REGIMES
 from adamx.report import __main__ as command
 from adamx.report import page
 from adamx.report.content import content
@@ -124,7 +128,7 @@ def test_content_is_the_table():
     assert [REGIMES[code] for code in arrays["regime"]] == list(table["regime"])
     np.testing.assert_allclose(arrays["figure.final_loss"], table["final_loss"], rtol=1e-6)
     np.testing.assert_array_equal(arrays["figure.diverged_step"], table["diverged_step"].fillna(-1))
-    assert meta["best"] in np.flatnonzero(r.loss[-1] <= np.nanquantile(r.loss[-1], 0.1))
+    assert dict(meta["bests"])["final_loss"] in np.flatnonzero(r.loss[-1] <= np.nanquantile(r.loss[-1], 0.1))
     assert dict(meta["fixed"]) == {"beta2": "0.999"}
 
 
@@ -188,9 +192,9 @@ def opened(browser, tmp_path):
     """Opens the report of some results from disk; at the end there must have been no error and no request."""
     seen = []
 
-    def open_(*results, width=1000):
+    def open_(*results, width=1000, about=()):
         path = tmp_path / "report.html"
-        path.write_bytes(page.report(results))
+        path.write_bytes(page.report(results, about))
         tab = browser.new_page(viewport={"width": width, "height": 900})
         tab.on("console", lambda message: seen.append(message.text) if message.type == "error" else None)
         tab.on("pageerror", lambda error: seen.append(str(error)))
@@ -322,6 +326,86 @@ def test_launches_are_chosen_and_no_name_is_markup(opened):
     assert tab.evaluate("document.images.length") == 0 and evil in tab.inner_text("#setting")
 
 
+def beside():
+    """Two optimizers on one problem, of which the second has no eps, and one on another."""
+    finals = {"val_loss": lambda r: r.loss[::-1], "val_accuracy": lambda r: 1 / (1 + r.loss)}
+    both = [grid(), synthetic(product(lr=LR), optimizer="lion")]
+    made = [replace(r, curves={name: figure(r) for name, figure in finals.items()}) for r in both]
+    return [*made, synthetic(product(lr=LR), problem="beale")]
+
+
+def test_any_figure_colors_the_map(opened):
+    first = beside()[0]
+    tab = opened(first)
+    tab.select_option("#color", "final_val_accuracy")
+    tab.wait_for_function("document.getElementById('map').data[0].colorbar?.title.text === 'final val accuracy'")
+    want = first.curves["val_accuracy"][-1].reshape(len(LR), len(EPS)).T
+    np.testing.assert_allclose(np.array(cells(tab), float), want, rtol=1e-5)
+    tab.select_option("#color", "final_loss")  # decades
+    tab.wait_for_function("document.getElementById('map').data[0].colorbar.title.text === 'final loss'")
+    lost = ~np.isfinite(first.loss[-1]).reshape(len(LR), len(EPS)).T
+    np.testing.assert_array_equal(np.isnan(np.array(cells(tab), float)), lost)
+
+
+def test_what_is_best_is_chosen(opened):
+    first = beside()[0]
+    tab = opened(first)
+    for rank in ("final_val_loss", "final_val_accuracy", "final_loss"):
+        tab.select_option("#rank", rank)
+        tab.wait_for_timeout(500)
+        said = re.fullmatch("lr = (.+), eps = (.+)", tab.inner_text("#chosen"))
+        best = first.best(1, rank).iloc[0]
+        np.testing.assert_allclose([float(x) for x in said.groups()], [best["lr"], best["eps"]], rtol=1e-2)
+        assert f"by {rank.replace('_', ' ')}" in tab.inner_text("#notes")
+
+
+def test_launches_on_one_problem_stand_side_by_side(opened):
+    first, second, third = beside()
+    tab = opened(first, second, third)
+    tab.wait_for_selector("#sides .main-svg")
+    drawn = tab.evaluate("[...document.querySelectorAll('#sides > *')].map((d) => [d.layout.title.text, d.data[0].z])")
+    assert [name for name, _ in drawn] == [first.optimizer, "lion"]
+    assert np.shape(drawn[0][1]) == (len(EPS), len(LR)) and np.shape(drawn[1][1]) == (1, len(LR))
+    codes = pd.Categorical(second.regime, REGIMES).codes
+    np.testing.assert_array_equal(np.floor(drawn[1][1])[0], codes)
+    curves = tab.evaluate("document.getElementById('best-curves').data.map((t) => t.y)")
+    np.testing.assert_allclose(10 ** np.array(curves[1], float), second.loss[:, best_run([second])[1]], rtol=2e-3)
+    tab.click("#sides > :nth-child(2) .nsewdrag")
+    tab.wait_for_function("document.getElementById('title').textContent.startsWith('lion')")
+    assert tab.input_value("#launch") == "1"
+    tab.select_option("#launch", "2")
+    tab.wait_for_selector("#beside", state="hidden")
+
+
+def test_the_page_says_what_was_found_and_how_it_was_run(opened):
+    r = grid()
+    tab = opened(r, about=[("command", "python -m adamx.sweep 'a<b>'")])
+    assert tab.evaluate("[...document.querySelectorAll('#found li')].map((li) => li.textContent)") == findings(r)
+    tab.click("summary")
+    assert "python -m adamx.sweep 'a<b>'" in tab.inner_text("#about")
+    assert list(MEANINGS) == list(REGIMES) and all(words in tab.inner_text("#meanings") for words in MEANINGS.values())
+
+
+def test_the_tip_covers_no_other_panel_and_parallel_axes_stay_apart(opened):
+    tab = opened(grid(beta1=[0, 0.9], beta2=[0.9, 0.99]), width=1400)
+    box = tab.query_selector("#map .nsewdrag").bounding_box()
+    tab.mouse.move(box["x"] + box["width"] * 0.9, box["y"] + box["height"] * 0.5)
+    tab.wait_for_selector("#tip:not([hidden])")
+    tip = tab.query_selector("#tip").bounding_box()
+    assert tip["x"] + tip["width"] <= tab.query_selector("#curves").bounding_box()["x"]
+    tab = opened(grid(beta1=[0, 0.9], beta2=[0.9, 0.99]), width=390)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    assert tab.query_selector("#parallel").bounding_box()["width"] >= 5 * 84
+
+
+def test_every_axis_of_steps_has_its_last_tick(opened):
+    r = grid()
+    tab = opened(r)
+    shown = tab.evaluate("""[...document.querySelectorAll('#fan > *')].map((d) => [...d.querySelectorAll('.xtick text')]
+        .filter(({style}) => style.opacity !== '0' && style.display !== 'none').at(-1).textContent)""")
+    assert set(shown) == {f"{r.steps[-1]:,}"}
+
+
 # --- python -m adamx.report ------------------------------------------------------------------------------------------
 
 
@@ -350,7 +434,8 @@ def test_every_figure_is_drawn_again_from_the_tables(inside, named, tmp_path, ca
     _, run_id, results = inside
     assert command.main([run_id if named == "id" else "last", "--out", str(tmp_path / "again")]) == 0
     (tmp_path / "first").mkdir()
-    names = command.draw(results, tmp_path / "first")
+    run = mlflow.get_run(run_id)
+    names = command.draw(results, tmp_path / "first", page.how_run(run.data.tags, run.info.start_time))
     assert len(names) == 5 and all(name in capsys.readouterr().out for name in names[:1])
     for name in names:
         assert (tmp_path / "again" / name).read_bytes() == (tmp_path / "first" / name).read_bytes(), name

@@ -25,23 +25,29 @@ function neighbours() {
   return near.map(([, run]) => run);
 }
 
-function curve(run, width) {
-  const {steps, codes, curve: scale} = launch, from = launch.kept.get(run), color = COLORS[launch.arrays.regime[run]];
-  const at = [], text = [];
+/** A run's curve: the place of each record, null where it is lost, the loss itself, and in words. */
+function recorded(of, run) {
+  const {steps, codes, curve: scale} = of, from = of.kept.get(run), at = [], losses = [], text = [];
   for (let k = 0; k < steps.values.length; k++) {
     const code = codes[from + k], lost = code > index.levels + 1, above = code > index.levels, below = code === 0;
     const level = scale.low + Math.min(1, code / index.levels) * (scale.high - scale.low);
     at.push(lost ? null : above ? scale.above : below ? scale.below : level);
+    losses.push(lost ? null : lossAt(scale, at.at(-1)));
     text.push(`step ${whole(steps.values[k])}, loss ${above ? "> " : below ? "≤ " : ""}${short(lossAt(scale, level))}`);
   }
-  return {x: steps.places, y: at, text, mode: "lines", line: {color, width}, opacity: width > 2 ? 1 : 0.75,
+  return {at, losses, text};
+}
+
+function curve(run, width) {
+  const {at, text} = recorded(launch, run), color = COLORS[launch.arrays.regime[run]];
+  return {x: launch.steps.places, y: at, text, mode: "lines", line: {color, width}, opacity: width > 2 ? 1 : 0.75,
     hovertemplate: `${plain(names([run]))}<br>%{text}<extra>${REGIMES[launch.arrays.regime[run]]}</extra>`};
 }
 
 function curves() {
   const near = neighbours(), own = chosen.filter((run) => launch.kept.has(run)).slice(0, 2 * NEIGHBOURS);
   const traces = [...near.map((run) => curve(run, 1.3)), ...own.map((run) => curve(run, 3.2))];
-  const margin = {l: 74, r: 14, t: 30, b: 46};
+  const margin = {l: 74, r: 20, t: 30, b: 46};
   Plotly.react("curves", traces, layout({margin, xaxis: stepAxis(), yaxis: lossAxis()}), CONFIG);
   const several = launch.axes.some((axis) => chosen.some((run) => axis.value(run) !== axis.value(chosen[0])));
   const whose = (several ? `${whole(chosen.length)} runs near ` : "") + names(chosen);
@@ -73,6 +79,6 @@ function fans() {
       {...common, y: low, line: {width: 0}},
       {...common, y: high, line: {width: 0}, fill: "tonexty", fillcolor: mixed(color, 0.68)},
       {...common, y: middle, text, line: {color, width: 2.4}, hoverinfo: "text", hovertemplate: "%{text}<extra></extra>"},
-    ], layout({margin: {l: 70, r: 10, t: 28, b: 42}, hovermode: "x", xaxis: stepAxis(), yaxis: lossAxis(), title}), SMALL);
+    ], layout({margin: {l: 70, r: 20, t: 28, b: 42}, hovermode: "x", xaxis: stepAxis(), yaxis: lossAxis(), title}), SMALL);
   });
 }

@@ -34,7 +34,9 @@ const REGIMES = Object.keys(index.colors), COLORS = Object.values(index.colors),
 const BANDS = index.bands, PALEST = 0.45, POINTS = 4000, BINS = 120, NEIGHBOURS = 8;
 
 /** Launch i with its axes ready to draw; the last axis is the final loss. */
-const load = async (i) => {
+const loaded = new Map();
+const load = (i) => loaded.get(i) ?? loaded.set(i, loading(i)).get(i);
+const loading = async (i) => {
   const launch = await unpack(`launch-${i}`), {arrays, runs} = launch;
   launch.kept = new Map();
   for (const axis of launch.axes) {
@@ -49,8 +51,10 @@ const load = async (i) => {
   launch.loss = {...final, name: "final_loss", label: `final ${final.label}`, gridded: false,
     low: final.below, high: final.above, at,
     place: (run) => at[run], value: (run) => loss[run],
-    ticks: [[...final.ticks[0], final.above], [...final.ticks[1], "beyond"]]};
+    few: final.ticks, ticks: [[...final.ticks[0], final.above], [...final.ticks[1], "beyond"]]};
   for (const axis of [...launch.axes, launch.loss]) divide(axis, runs);
+  launch.bests = new Map(launch.bests);
+  launch.best = launch.bests.get(index.rank) ?? launch.bests.get("final_loss");
   const {kept, codes} = await unpack(`curves-${i}`).then((curves) => curves.arrays);
   const records = launch.steps.values.length;
   launch.codes = codes;

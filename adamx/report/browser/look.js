@@ -8,7 +8,7 @@ const layout = (more) => ({font: FONT, margin: {l: 74, r: 12, t: 10, b: 52}, sho
   paper_bgcolor: "#fff", plot_bgcolor: "#fff", hoverlabel: {bgcolor: "#fff", align: "left", font: FONT}, ...more});
 const scaleAxis = (ticks, title, more) => ({tickvals: ticks[0], ticktext: ticks[1], title: {text: title, standoff: 8},
   zeroline: false, tickangle: 0, showline: true, linecolor: "#60666d", ticks: "outside", ticklen: 4, tickcolor: "#60666d",
-  gridcolor: "#eceef0", ...more});
+  ticklabeloverflow: "allow", gridcolor: "#eceef0", ...more});
 
 const lossAxis = (more) => {
   const {low, high, above, ticks, label} = launch.curve, margin = (above - high) / 2;

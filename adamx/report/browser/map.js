@@ -1,31 +1,31 @@
 // The map: regimes over two axes, sliders for the others, theory, and what lies under the pointer.
 
-/** The runs at the sliders' values. */
-function slice() {
-  const held = [...fixed].filter(([axis]) => axis !== x && axis !== y);
-  const runs = new Uint32Array(launch.runs);
+/** The runs of a launch with the values that are held: a position for each of some axes, but x and y. */
+function slice(of, x, y, positions) {
+  const held = [...positions].filter(([axis]) => axis !== x && axis !== y);
+  const runs = new Uint32Array(of.runs);
   let count = 0;
-  for (let run = 0; run < launch.runs; run++) {
+  for (let run = 0; run < of.runs; run++) {
     if (held.every(([axis, at]) => axis.index[run] === at)) runs[count++] = run;
   }
   return runs.subarray(0, count);
 }
 
 /** The regime of most of some runs, and of two equally common the worse. */
-function majority(runs) {
+function majority(of, runs) {
   const counts = new Array(K).fill(0);
-  for (const run of runs) counts[launch.arrays.regime[run]]++;
+  for (const run of runs) counts[of.arrays.regime[run]]++;
   return counts.lastIndexOf(Math.max(...counts));
 }
 
 /** regime + 0.05 ... 0.95, the higher the paler: the median final loss of converged and slow runs. */
-function tone(runs) {
-  const regime = majority(runs), shade = launch.shade[REGIMES[regime]];
+function tone(of, runs) {
+  const regime = majority(of, runs), shade = of.shade[REGIMES[regime]];
   if (!shade) return regime + 0.05;
-  const losses = Array.from(runs, launch.loss.place).sort((a, b) => a - b);
-  const middle = losses[losses.length >> 1];
+  const middle = median(Array.from(runs, of.loss.place));
   return regime + 0.05 + 0.9 * Math.min(1, Math.max(0, (middle - shade[0]) / Math.max(shade[1] - shade[0], 1e-9)));
 }
+const median = (values) => values.sort((a, b) => a - b)[values.length >> 1];
 const COLORSCALE = COLORS.flatMap((color, k) => {
   const pale = REGIMES[k] === "converged" || REGIMES[k] === "slow" ? mixed(color, PALEST) : color;
   return [[k / K, color], [(k + 0.05) / K, color], [(k + 0.95) / K, pale], [(k + 1) / K, pale]];
@@ -33,10 +33,11 @@ const COLORSCALE = COLORS.flatMap((color, k) => {
 
 function map() {
   $("tip").hidden = true;
-  shown = slice();
+  shown = slice(launch, x, y, fixed);
   const gridded = x.gridded && y.gridded;
   const asPoints = !gridded && shown.length <= POINTS;
-  const traces = asPoints ? [points()] : [heat()];
+  cells = asPoints ? null : cellsOf(launch, x, y, shown);
+  const traces = [asPoints ? points(launch, x, y, shown) : heat(launch, x, y, cells)];
   const theory = theoryLines(), mixed = gridded && cells.mixed.length <= POINTS ? cells.mixed : [];
   traces.push({x: mixed.map(x.place), y: mixed.map(y.place), mode: "markers", hoverinfo: "skip",
     marker: {size: 4, color: "#fff", line: {color: "#000", width: 0.6}}});
@@ -48,11 +49,9 @@ function map() {
     traces.push({x: [x.place(launch.best)], y: [y.place(launch.best)], mode: "markers", hoverinfo: "skip",
       cliponaxis: false, marker: {symbol: "star", size: 15, color: "#fff", line: {color: "#000", width: 1.2}}});
   }
-  const range = (axis) => axis.gridded ? [axis.edges[0], axis.edges.at(-1)]
-    : [axis.low - 0.02 * (axis.high - axis.low), axis.high + 0.02 * (axis.high - axis.low)];
   Plotly.react("map", traces, layout({margin: {l: 74, r: 12, t: 30, b: 52},
-    xaxis: scaleAxis(x.ticks, x.label, {range: range(x), showgrid: asPoints}),
-    yaxis: scaleAxis(y.ticks, y.label, {range: range(y), showgrid: asPoints}),
+    xaxis: scaleAxis(x.ticks, x.label, {range: ends(x), showgrid: asPoints}),
+    yaxis: scaleAxis(y.ticks, y.label, {range: ends(y), showgrid: asPoints}),
     shapes: shapes(), uirevision: `${x.name} ${y.name} ${launch.title}`}), CONFIG);
   if (!$("map").dataset.ready) {
     $("map").dataset.ready = "yes";
@@ -67,58 +66,79 @@ function map() {
   const notes = [
     asPoints || gridded ? "" : `axes of drawn values are in ${BINS} bands`,
     asPoints || shown.length === cells.filled ? ""
-      : "a cell has the regime of most of its runs, of two equally common the worse",
+      : coloring ? "" : "a cell has the regime of most of its runs, of two equally common the worse",
     mixed.length ? "dots: they disagree" : "",
-    asPoints ? "" : "the darker, the lower the final loss",
+    coloring ? `color: ${asPoints ? "" : "median "}${coloring.said}; blank: none, such as of lost runs`
+      : asPoints ? "" : "the darker, the lower the final loss",
     drawn.length ? `${drawn.join(", ")} ${drawn.length > 1 ? "vary" : "varies"} from point to point` : "",
-    "★ is the best setting; click for the curves",
+    `★ is the best setting${launch.bests.size > 1 ? ` by ${$("rank").value.replaceAll("_", " ")}` : ""}; click for the curves`,
   ].filter(Boolean).join("; ");
   const dashes = [...new Set(theory.map((line) => `${line.label} (${line.source})`))];
   const dashed = dashes.map((words) => element("div", {}, element("i", {className: "dash"}), words));
   $("notes").replaceChildren(...dashed, element("div", {textContent: notes}));
 }
 
-/** Cells of the map with their runs as linked lists: cells.first by cell, cells.next by run. cells.filled: how many have
- * any; cells.mixed: a run of each whose runs disagree. */
-function heat() {
+/** Cells of a map with their runs as linked lists: first by cell, next by run. filled: how many have any; mixed: a run
+ * of each whose runs disagree. */
+function cellsOf(of, x, y, runs) {
   const across = x.edges.length - 1, up = y.edges.length - 1;
-  cells = {across, filled: 0, mixed: [],
-    first: new Int32Array(across * up).fill(-1), next: new Int32Array(launch.runs).fill(-1)};
-  for (const run of shown) {
+  const cells = {across, up, filled: 0, mixed: [],
+    first: new Int32Array(across * up).fill(-1), next: new Int32Array(of.runs).fill(-1)};
+  for (const run of runs) {
     const cell = y.cell[run] * across + x.cell[run];
     cells.next[run] = cells.first[cell];
     cells.first[cell] = run;
   }
-  const z = Array.from({length: up}, (_, row) => Array.from({length: across}, (_, column) => {
-    const runs = inCell(row * across + column);
-    if (!runs.length) return null;
+  cells.first.forEach((first, cell) => {
+    if (first < 0) return;
     cells.filled++;
-    if (runs.some((run) => launch.arrays.regime[run] !== launch.arrays.regime[runs[0]])) cells.mixed.push(runs[0]);
-    return tone(runs);
-  }));
-  return {type: "heatmap", x: x.edges, y: y.edges, z, zmin: 0, zmax: K, colorscale: COLORSCALE, showscale: false,
-    hoverinfo: "none"};
+    const {regime} = of.arrays;
+    if (inCell(cells, cell).some((run) => regime[run] !== regime[first])) cells.mixed.push(first);
+  });
+  return cells;
 }
-function inCell(cell) {
+function inCell(cells, cell) {
   const runs = [];
   for (let run = cells.first[cell]; run >= 0; run = cells.next[run]) runs.push(run);
   return runs;
 }
 
-function points() {
-  const runs = Array.from(shown);
-  cells = null;
-  const color = runs.map((run) => COLORS[launch.arrays.regime[run]]);
-  const size = Math.min(11, Math.max(5, 240 / Math.sqrt(runs.length)));
-  return {type: "scatter", mode: "markers", x: runs.map(x.place), y: runs.map(y.place), customdata: runs,
-    hoverinfo: "none", cliponaxis: false, marker: {size, color, line: {color: "#fff", width: 0.6}}};
+function heat(of, x, y, cells) {
+  const color = (runs) => {
+    if (!runs.length) return null;
+    if (!coloring) return tone(of, runs);
+    const places = runs.map((run) => coloring.at(of, run)).filter(Number.isFinite);
+    return places.length ? median(places) : null;
+  };
+  const z = Array.from({length: cells.up}, (_, row) => Array.from({length: cells.across}, (_, column) =>
+    color(inCell(cells, row * cells.across + column))));
+  const scale = coloring ? {zmin: coloring.ends[0], zmax: coloring.ends[1], colorscale: SCALE, colorbar: colorbar(coloring)}
+    : {zmin: 0, zmax: K, colorscale: COLORSCALE};
+  return {type: "heatmap", x: x.edges, y: y.edges, z, showscale: !!coloring, hoverinfo: "none", ...scale};
 }
+
+function points(of, x, y, shown) {
+  const runs = Array.from(shown), size = Math.min(11, Math.max(5, 240 / Math.sqrt(runs.length)));
+  const scale = coloring ? {cmin: coloring.ends[0], cmax: coloring.ends[1], colorscale: SCALE, showscale: true,
+    colorbar: colorbar(coloring)} : {};
+  const color = runs.map((run) => {
+    if (!coloring) return COLORS[of.arrays.regime[run]];
+    const at = coloring.at(of, run);
+    return Number.isFinite(at) ? at : null;
+  });
+  return {type: "scatter", mode: "markers", x: runs.map(x.place), y: runs.map(y.place), customdata: runs,
+    hoverinfo: "none", cliponaxis: false, marker: {size, color, ...scale, line: {color: "#fff", width: 0.6}}};
+}
+
+/** The ends of an axis in a map. */
+const ends = (axis) => axis.gridded ? [axis.edges[0], axis.edges.at(-1)]
+  : [axis.low - 0.02 * (axis.high - axis.low), axis.high + 0.02 * (axis.high - axis.low)];
 
 /** The runs under a point of the map. */
 function under(point) {
   if (point.data.type === "heatmap") {
     const [row, column] = point.pointIndex ?? point.pointNumber;
-    return inCell(row * cells.across + column);
+    return inCell(cells, row * cells.across + column);
   }
   return [point.customdata];
 }
@@ -157,6 +177,7 @@ function legend() {
     if (!here[k]) return [];
     const swatch = element("i");
     swatch.style.background = COLORS[k];
+    swatch.hidden = !!coloring;
     return [element("span", {}, swatch, `${name} ${whole(here[k])}`)];
   }));
   if (shown.length === launch.runs) return;
@@ -194,10 +215,14 @@ function tip(runs, event) {
   if (!runs.length) { $("tip").hidden = true; return; }
   $("tip").replaceChildren(facts(runs));
   $("tip").hidden = false;
-  const {width, height} = $("tip").getBoundingClientRect();
-  const left = event.clientX + 18 + width > innerWidth ? event.clientX - width - 14 : event.clientX + 18;
-  $("tip").style.left = `${Math.max(4, left)}px`;
-  $("tip").style.top = `${Math.max(4, Math.min(event.clientY - height / 2, innerHeight - height - 4))}px`;
+  const {width, height} = $("tip").getBoundingClientRect(), {left, right} = $("map").getBoundingClientRect();
+  const inside = (at, size, end) => Math.max(4, Math.min(at, end - size - 4));
+  const beside = event.clientX - 14 - width >= left ? event.clientX - 14 - width  // within the map: no panel is covered
+    : event.clientX + 18 + width <= right ? event.clientX + 18 : null;
+  const above = event.clientY - height - 18;
+  $("tip").style.left = `${inside(beside ?? event.clientX - width / 2, width, innerWidth)}px`;
+  $("tip").style.top = `${inside(beside !== null ? event.clientY - height / 2 : above >= 4 ? above : event.clientY + 18,
+    height, innerHeight)}px`;
 }
 
 function choose(runs) {

@@ -2,6 +2,7 @@
 // one line for each class. A canvas draws these few thousand lines at once for any number of runs.
 
 const TOP = 34, BOTTOM = 16, LEFT = 66, RIGHT = 92;  // around the axes; labels of the last stand right of it
+const NARROWEST = 84;  // pixels between two axes
 const UNPICKED = "#c9cdd2";
 
 /** Draw into a canvas, and again when it is resized or an axis is brushed.
@@ -11,6 +12,7 @@ const UNPICKED = "#c9cdd2";
  */
 function parallelCoordinates(canvas, axes, classes, colors, font, tell) {
   const runs = classes.length, K = colors.length, brushes = new Map();
+  canvas.style.minWidth = `${LEFT + RIGHT + NARROWEST * (axes.length - 1)}px`;  // a narrow page scrolls it
   let width, height, held = null, due = null;
   const across = (i) => LEFT + i * (width - LEFT - RIGHT) / (axes.length - 1);
   const length = () => height - TOP - BOTTOM;

@@ -1,6 +1,7 @@
 // The page: what is shown now, and what happens when something else is chosen.
 
-let launch, x, y, fixed, shown, cells, chosen;  // shown: runs of the slice; cells: its runs by cell; chosen: runs
+// shown: runs of the slice; cells: its runs by cell; chosen: runs; coloring: of color.js
+let launch, x, y, fixed, shown, cells, chosen, coloring = null;
 
 /** A run, and the others of its setting: they differ in the seed alone. */
 function setting(one) {
@@ -19,6 +20,7 @@ async function start(i) {
   $("title").textContent = launch.title;
   const settings = [...launch.fixed.map(([name, value]) => `${name} = ${value}`),
     ...Object.entries(launch.problem).map(([name, value]) => `${name} = ${value}`)];
+  $("found").replaceChildren(...launch.found.map((textContent) => element("li", {textContent})));
   $("setting").textContent = settings.length ? `the same for all runs: ${settings.join(", ")}` : "";
   const swept = launch.axes.length > 0;
   for (const part of document.querySelectorAll(".swept")) part.hidden = !swept;
@@ -29,12 +31,26 @@ async function start(i) {
     const offered = id === "x" ? launch.axes : [...(launch.axes.length > 1 ? launch.axes : []), launch.loss];
     $(id).replaceChildren(...offered.map(({name}) => element("option", {value: name, textContent: name.replace("_", " ")})));
   }
+  offer("color", [WHOLE, ...colorable(launch)]);
+  offer("rank", [...launch.bests.keys()]);
+  coloring = coloringBy($("color").value, await comparable());
+  launch.best = launch.bests.get($("rank").value);
   fixed = new Map(launch.axes.filter((axis) => axis.gridded).map((axis) => [axis, axis.index[launch.best]]));
   chosen = setting(launch.best);
-  if (swept) axesChosen(preferred[0], preferred[1] ?? launch.loss);
+  const again = (axis) => axis && launch.axes.find(({name}) => name === axis.name);  // of the launch before
+  const across = again(x) ?? preferred[0];
+  if (swept) axesChosen(across, again(y) ?? preferred.find((axis) => axis !== across) ?? launch.loss);
   curves();
   fans();
   if (swept) { shares(); importances(); parallel(); }
+}
+
+/** The choices of a select; the one that was chosen stays where it is among them. */
+function offer(id, names) {
+  const before = $(id).value || (id === "rank" ? index.rank : WHOLE);
+  $(id).replaceChildren(...names.map((name) => element("option", {value: name, textContent: name.replaceAll("_", " ")})));
+  $(id).value = names.includes(before) ? before : names[0];
+  $(id).parentElement.hidden = names.length < 2;
 }
 
 /** lr and eps first, then the axes with the most values; last those with so few that they make no map. */
@@ -58,11 +74,16 @@ function axesChosen(newX, newY) {
     slider.addEventListener("input", () => {
       fixed.set(axis, +slider.value);
       said.textContent = short(axis.values[slider.value]);
-      soon(map);
+      soon(maps);
     });
     return element("label", {}, axis.name, slider, said);
   }));
+  maps();
+}
+
+function maps() {
   map();
+  sides();
 }
 
 let due = null;
@@ -71,6 +92,22 @@ const soon = (draw) => { due ??= requestAnimationFrame(() => { due = null; draw(
 index.launches.forEach((title, i) => $("launch").append(element("option", {value: i, textContent: title})));
 $("pick").hidden = index.launches.length < 2;
 $("launch").addEventListener("change", () => start(+$("launch").value));
+$("color").addEventListener("change", async () => {
+  coloring = coloringBy($("color").value, await comparable());
+  maps();
+});
+$("rank").addEventListener("change", () => {
+  index.rank = $("rank").value;
+  for (const of of loaded.values()) of.then((each) => { each.best = each.bests.get(index.rank) ?? each.best; });
+  start(+$("launch").value);
+});
+$("about").replaceChildren(...index.about.map(([name, textContent]) =>
+  element("tr", {}, element("td", {textContent: name}), element("td", {textContent}))));
+$("meanings").replaceChildren(...index.meanings.map(([name, textContent], k) => {
+  const swatch = element("i");
+  swatch.style.background = COLORS[k];
+  return element("tr", {}, element("td", {}, swatch, name), element("td", {textContent}));
+}));
 $("x").addEventListener("change", () => axesChosen(axisNamed($("x").value), y));
 $("y").addEventListener("change", () => axesChosen(x, axisNamed($("y").value)));
 $("loading").hidden = true;

@@ -1,11 +1,14 @@
 // Shares of regimes along each axis, importance of each, and the axes of parallel.js.
 
 function shares() {
-  const banded = launch.axes.some((axis) => !axis.gridded || axis.values.length > BANDS);
+  const dotted = launch.runs <= POINTS ? launch.axes.filter((axis) => !axis.gridded).length : 0;
+  const banded = launch.axes.some((axis) => (axis.gridded ? axis.values.length > BANDS : !dotted));
   $("share-notes").textContent = "Of all runs, whatever their other hyperparameters"
-    + (banded ? `; axes with more than ${BANDS} values in ${BANDS} bands.` : ".");
+    + (banded ? `; axes with more than ${BANDS} values in ${BANDS} bands` : "")
+    + (dotted ? "; where values were drawn, a dot a run at its final loss" : "") + ".";
   $("shares").replaceChildren(...launch.axes.map(() => element("div")));
   launch.axes.forEach((axis, i) => {
+    if (!axis.gridded && launch.runs <= POINTS) { dots($("shares").children[i], axis); return; }
     const {edges, runs} = axis.shares, width = edges.slice(1).map((edge, k) => edge - edges[k]);
     const middles = width.map((w, k) => edges[k] + w / 2);
     const total = width.map((_, k) => runs.reduce((sum, row) => sum + row[k], 0));
@@ -17,6 +20,16 @@ function shares() {
       xaxis: scaleAxis(axis.few, axis.label, {range: [edges[0], edges.at(-1)], showgrid: false}),
       yaxis: {title: {text: "share of runs, %", standoff: 6}, range: [0, 100], showgrid: false, zeroline: false}}), SMALL);
   });
+}
+
+/** A dot for each run of an axis whose values were drawn. */
+function dots(div, axis) {
+  const runs = Array.from({length: launch.runs}, (_, run) => run), size = Math.min(7, Math.max(3, 160 / Math.sqrt(runs.length)));
+  const trace = {mode: "markers", x: runs.map(axis.place), y: runs.map(launch.loss.place), hoverinfo: "skip",
+    cliponaxis: false, marker: {size, color: runs.map((run) => COLORS[launch.arrays.regime[run]]), opacity: 0.8}};
+  Plotly.newPlot(div, [trace], layout({margin: {l: 66, r: 14, t: 8, b: 48},
+    xaxis: scaleAxis(axis.few, axis.label, {range: ends(axis)}),
+    yaxis: scaleAxis(launch.loss.ticks, launch.loss.label, {range: ends(launch.loss)})}), SMALL);
 }
 
 function importances() {
