@@ -47,6 +47,11 @@ def address(experiment: str, key: str) -> str:
     )
 
 
+def of_run(experiment: str, run_id: str) -> str:
+    """The address of a run's curves, within the UI."""
+    return f"#/experiments/{experiment}/runs/{run_id}/model-metrics"
+
+
 def tags(run_id: str, results: Sequence[Results], swept: Sequence[str], created: int) -> dict[str, str]:
     """The experiment's tags of the views, by name: the sweep's own, then the menu's; one that is too long is left out.
 

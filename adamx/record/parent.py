@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import yaml
-from mlflow.entities import LifecycleStage, Metric, Param, Run, RunTag
+from mlflow.entities import DatasetInput, LifecycleStage, Metric, Param, Run, RunTag
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -60,6 +60,7 @@ def start(
     module: str = "adamx.sweep",
     about: str = "",
     data: str = "",
+    inputs: Sequence[DatasetInput] = (),
 ) -> Sweep:
     """Begin the parent run of a sweep.
 
@@ -67,7 +68,7 @@ def start(
         name: such as "adam on digits_mlp". config: resolved and nested, of plain containers. overrides: as typed.
         sources: the user's files, by the artifact's path, such as problem/1c2f9a7be0d4c3aa/mine.py.
         module: what was called with them. about: the first words of the description, Markdown.
-        data: what was read of the user's own data, for a tag.
+        data: what was read of the user's own data, for a tag. inputs: the data sets, as of `record.data`.
     """
     command = shlex.join(["python", "-m", module, *overrides])
     note = description.begun(name, command, about)
@@ -92,6 +93,8 @@ def start(
         run_id = run.info.run_id
         sweep = Sweep(store, run_id, now, {**common, MLFLOW_PARENT_RUN_ID: run_id}, note)
         try:
+            if inputs:
+                store.data(run_id, inputs)
             client.log_batch(run_id, params=[Param(k, text(v)) for k, v in leaves(config)])
             sweep._artifact("config.yaml", yaml.safe_dump(dict(config), sort_keys=False).encode())
             for path, source in (sources or {}).items():
@@ -312,10 +315,13 @@ class Sweep:
             metrics[f"best_final_loss{of}"] = loss = float(table["final_loss"][best])
             own = settings.loc[best].drop(["run", "run_id"]).dropna()
             named = ", ".join(f"{k}={text(own[k])}" for k in swept if k in own) or own["optimizer"]
+            own_id = settings["run_id"][best]
+            if pd.notna(own_id):  # opened on its curves
+                named = f"[{named}]({page.of_run(self.store.experiment.experiment_id, own_id)})"
             best_of.append(f"Best{of.replace('.', ' on ', 1)}: {named}, final loss {loss:.4g}.")
             tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
-            if pd.notna(settings["run_id"][best]):
-                tags[f"best_run_id{of}"] = settings["run_id"][best]
+            if pd.notna(own_id):
+                tags[f"best_run_id{of}"] = own_id
         counts = ", ".join(f"{metrics[f'runs_{name}']:,} {name}" for name in REGIMES if metrics[f"runs_{name}"])
         counted = f"{len(table):,} runs: {counts}."
         self._log(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shlex
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -15,7 +15,7 @@ from urllib.parse import quote, urlsplit
 
 import mlflow
 import sqlalchemy as sa
-from mlflow.entities import Experiment, LifecycleStage, Run
+from mlflow.entities import DatasetInput, Experiment, LifecycleStage, Run
 from mlflow.exceptions import MlflowException
 from mlflow.store.artifact.artifact_repository_registry import get_registered_artifact_repositories
 from mlflow.store.db.db_types import DATABASE_ENGINES
@@ -102,15 +102,12 @@ class Store:
                         self.client.delete_run(run.info.run_id)
 
     def tag(self, name: str, value: str) -> None:
-        """Tag the experiment. Every sweep in it may do so at once: MLflow looks for the tag before it adds it, so of
-        two that add it one fails, which then finds it."""
-        for last in (False, True):
-            try:
-                self.client.set_experiment_tag(self.experiment.experiment_id, name, value)
-                return
-            except MlflowException:  # BAD_REQUEST, from a server too
-                if last:
-                    raise
+        """Tag the experiment."""
+        _shared(lambda: self.client.set_experiment_tag(self.experiment.experiment_id, name, value))
+
+    def data(self, run_id: str, inputs: Sequence[DatasetInput]) -> None:
+        """Make data sets the inputs of a run."""
+        _shared(lambda: self.client.log_inputs(run_id, list(inputs)))
 
     def artifact(self, run_id: str, name: str, folder: str) -> str:
         """Bring an artifact into a folder; its path there."""
@@ -293,6 +290,15 @@ def _ready(uri: str, create: bool) -> AbstractContextManager[None]:
 def _explain(what: str, uri: str, error: Exception) -> InputError:
     """An error of a store in one line, wherever it comes from."""
     return InputError(f"MLflow store {shown(uri)!r} {what}: {hidden(first_line(error)[:400], uri)}")
+
+
+def _shared(add: Callable[[], None]) -> None:
+    """Add what several sweeps may add to an experiment at once: MLflow looks for it first, so of two that add it one
+    fails, and then finds it."""
+    try:
+        add()
+    except MlflowException:  # BAD_REQUEST, from a server too
+        add()
 
 
 def _no_bars() -> AbstractContextManager[None]:

@@ -160,6 +160,8 @@ def perform(
     check_memory(launches)
     now("loading MLflow")
     from adamx.record import parent  # with mlflow: seconds
+    from adamx.record.data import inputs
+    from adamx.record.system import system_metrics
     from adamx.record.writer import environment
     from adamx.report.figures import figures
     from adamx.report.page import how_run
@@ -182,13 +184,22 @@ def perform(
     else:
         config_of_all = _merged([launch.config for launch in launches])
         own = sources(launches)
-        sweep = parent.start(store, _name(launches), config_of_all, overrides, own, data="\n".join(data))
+        sweep = parent.start(
+            store,
+            _name(launches),
+            config_of_all,
+            overrides,
+            own,
+            data="\n".join(data),
+            inputs=inputs(each.problem for each in launches),
+        )
         kept = journal.begin(store.uri, sweep.run_id, launches, overrides, rows, _files(launches))
     complete = False
     try:
         now("")
         start = perf_counter()
-        results = with_distinct_names(compute(launches, console, kept, finished))
+        with system_metrics(store, sweep.run_id):
+            results = with_distinct_names(compute(launches, console, kept, finished))
         done, seconds = sum(map(len, results)), perf_counter() - start
         sentence, found = "nothing was finished", []
         if results:

@@ -166,6 +166,18 @@ def test_the_menu_has_named_views(page, site: Site, shots: Path) -> None:
         page.screenshot(path=shots / f"view {VIEWS.index(name)}.png")
 
 
+def test_the_best_run_opens_on_its_loss(page, site: Site, shots: Path) -> None:
+    best = site.client.get_run(site.parent).data.tags["best_run_id"]
+    page.goto(f"/#/experiments/{site.experiment}/runs/{site.parent}")
+    with page.expect_popup() as popup:
+        page.get_by_role("link", name=re.compile("^lr=.*eps=")).first.click()
+    curves = popup.value
+    playwright.expect(curves.get_by_role("heading", name=site.client.get_run(best).info.run_name)).to_be_visible()
+    playwright.expect(curves.locator(".scatterlayer path.js-line").first).to_be_attached()
+    curves.screenshot(path=shots / "best.png")
+    assert best in curves.url
+
+
 @pytest.mark.parametrize("name", ["regime_map.png", "curves.png"])
 def test_figures_render(page, site: Site, shots: Path, name: str) -> None:
     page.goto(f"/#/experiments/{site.experiment}/runs/{site.parent}/artifacts/{name}")
