@@ -4,7 +4,7 @@
     python experiments/planted_faults.py tune       the seeds and models that the rules were made on
 
 The digits of scikit-learn, torch on the CPU. A seed draws the optimizer, how strong the fault is and when it comes. The
-rules of `adamx/watch/causes.py` were tuned on the MLP and the CNN with seeds from 100; scored are seeds 0 to 4, and the
+rules of `adamx/watch/causes/` were tuned on the MLP and the CNN with seeds from 100; scored are seeds 0 to 4, and the
 transformer was never tuned on. The verdict sees the tape alone.
 """
 
