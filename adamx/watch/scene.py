@@ -3,8 +3,8 @@
     episode     a loss above the median of the 20 before it by a factor of `JUMP` and by `SIGMAS` of the usual scatter,
                 that can be seen: above 1e-9 of the first loss, of a minibatch above a tenth of it. It ends within a
                 factor of 2 of where it began
-    early       in the first `EARLY` steps two losses in a row above the first by a factor of `EARLY_RISE`, or one of the
-                first `FIRST` by `JUMP_ALONE`
+    early       in the first `EARLY` steps two losses in a row above the first by a factor of `EARLY_RISE`, or one of
+                the first `FIRST` by `JUMP_ALONE`
     nonfinite   a loss or a gradient that is NaN or infinite
     risen       the last losses lie a factor of 2 above the least that there were
     stalled     the last losses lie above `STALLED` of the first, after 100 steps

@@ -11,6 +11,7 @@ from adamx.watch.causes.steps import forgotten
 from adamx.watch.scene import Scene
 
 HIGH = 4.0  # times the median norm
+FAR_SMALLER, BACK = 0.03, 0.35  # of the norm at the surge: of the step before, of the steps after
 
 
 class Surge(NamedTuple):
@@ -19,7 +20,9 @@ class Surge(NamedTuple):
     base: float  # its median before
     step: int  # the first above `HIGH` times the median
     size: float  # at that step
+    sudden: bool  # a step before it was a usual one, or far smaller
     climb: int  # steps since it was last below twice the median
+    next: float  # median of the three steps after
     stays: float  # median of the steps after, over the median before
 
 
@@ -44,17 +47,19 @@ def surge(scene: Scene) -> Surge | None:
     j = int(np.argmax(high)) + first
     quieter = np.flatnonzero(norm[low : j + 1] <= 2 * base)
     climb = j - (int(quieter[-1]) + low) if len(quieter) else j - low
+    sudden = climb <= 1 or (j > 0 and bool(norm[j - 1] < FAR_SMALLER * norm[j]))
     after = norm[j + 1 : j + 11]
-    stays = float(np.median(np.where(np.isfinite(after), after, np.inf)) / base) if len(after) else np.inf
-    return Surge(base, int(steps[j]), float(norm[j]), climb, stays)
+    after = np.where(np.isfinite(after), after, np.inf)
+    soon, stays = (float(np.median(after[:3])), float(np.median(after) / base)) if len(after) else (np.inf, np.inf)
+    return Surge(base, int(steps[j]), float(norm[j]), sudden, climb, soon, stays)
 
 
 def bad_batch(scene: Scene) -> Cause | None:
     rise = surge(scene)
-    if rise is None or rise.climb > 1 or not rise.stays < 0.35 * rise.size / rise.base:
+    if rise is None or not rise.sudden or not rise.next < BACK * rise.size:
         return None
-    # the loss is high in the same step, before any update by that batch
-    at = next((e for e in scene.episodes if e.step == rise.step), None)
+    # the loss is high no later than the gradient: before any update by that batch
+    at = next((e for e in scene.episodes if rise.step - 1 <= e.step <= rise.step), None)
     if at is None:
         return None
     after = scene.values[(scene.steps > at.step) & (scene.steps <= at.step + 6)]

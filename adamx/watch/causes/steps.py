@@ -46,7 +46,7 @@ def unstable(scene: Scene) -> tuple[float, int, float] | None:
     if not scene.symptoms:
         return None
     ratio, when = scene.ratio(scene.tape.first, scene.tape.last)
-    if scene.onset is not None:
+    if scene.onset is not None and not scene.rough:
         near, at = scene.ratio(scene.onset - 60, scene.onset + 40)
         if near == near:
             ratio, when = near, at
@@ -86,7 +86,7 @@ def _thrown(scene: Scene) -> float:
 
 
 def edge_of_stability(scene: Scene) -> Cause | None:
-    found, grew, lr = unstable(scene), _thrown(scene), scene.most("lr", 0, np.inf)
+    found, grew = unstable(scene), _thrown(scene)
     if found and scene.fact("adaptive") and _converged(scene, found[2]):
         found = None
     evidence, sure, over = [], LIKELY, grew
@@ -101,7 +101,8 @@ def edge_of_stability(scene: Scene) -> Cause | None:
         )
     if not evidence:
         return None
-    return Cause("edge_of_stability", sure, tuple(evidence), f"lr = {lr / max(1.25 * over, 1.25):.2g}")
+    lr = scene.most("lr", 0, np.inf) / max(1.25 * over, 1.25)
+    return Cause("edge_of_stability", sure, tuple(evidence), f"lr = {lr:.2g}")
 
 
 FREE, FREE_SHARE = 0.5, 0.3  # of the rate at which v decays without gradients, and of the steps
