@@ -102,7 +102,7 @@ def exploding_gradient(scene: Scene) -> Cause | None:
     climb = smooth[max(0, begun - IN_STEPS) : end + 1]
     if np.max(climb[IN_STEPS:] / climb[:-IN_STEPS]) > STEEP:
         return None
-    ratio, when = scene.ratio(int(middle[begun]) - 2 * AROUND, int(middle[begun]))
+    ratio, when = scene.ratio(int(middle[begun]) - 2 * AROUND, int(middle[end]))
     if ratio > 1:
         return None
     evidence = [
@@ -110,7 +110,7 @@ def exploding_gradient(scene: Scene) -> Cause | None:
         f"and {GROWN:.0f} times by step {middle[end]}, at last to {np.max(smooth[end:]):.3g}"
     ]
     if ratio == ratio:
-        evidence.append(f"before that the curvature was {max(ratio, 0):.2g} of its limit (step {when})")
+        evidence.append(f"until then the curvature is {max(ratio, 0):.2g} of its limit (step {when})")
     return Cause(
         "exploding_gradient",
         0.92,
