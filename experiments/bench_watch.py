@@ -2,7 +2,8 @@
 
 Steps with a watch (every=10, no closure) and without, in turn: forward, backward and Adam in float32 on the CPU. The
 processor's time of this process with one thread each, medians of 9 rounds, so that other work on the machine counts
-little. The first ten steps are not timed: the first five are all measured, and a training has thousands. A fused Adam on 1,000,000 parameters in one tensor is the hardest case: nothing else is in its step.
+little. The first ten steps are not timed: the first five are all measured, and a training has thousands. A fused Adam on
+1,000,000 parameters in one tensor is the hardest case: nothing else is in its step.
 """
 
 from __future__ import annotations
@@ -40,6 +41,7 @@ def one_tensor(size: int):
 
 CASES = {
     "MLP 64-128-128-10, batch 256": lambda: perceptron(128, 256),
+    "MLP 64-256-256-10, batch 256": lambda: perceptron(256, 256),
     "MLP 64-512-512-10, batch 256": lambda: perceptron(512, 256),
     "MLP 64-1000-1000-10, batch 32": lambda: perceptron(1000, 32),
     "1,000,000 in one tensor, Adam alone": lambda: one_tensor(1_000_000),
