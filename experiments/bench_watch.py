@@ -2,8 +2,8 @@
 
 Steps with a watch (every=10, no closure) and without, in turn: forward, backward and Adam in float32 on the CPU. The
 processor's time of this process with one thread each, medians of 9 rounds, so that other work on the machine counts
-little. The first ten steps are not timed: the first five are all measured, and a training has thousands. A fused Adam on
-1,000,000 parameters in one tensor is the hardest case: nothing else is in its step.
+little. The first ten steps are not timed: the first five are all measured, and a training has thousands. A fused Adam
+of 1,000,000 parameters in one tensor is the hardest case: nothing else is in its step.
 """
 
 from __future__ import annotations
