@@ -2,10 +2,14 @@
 
     python experiments/planted_faults.py            the scored runs: 12 causes x 3 models x 5 seeds, as many healthy
     python experiments/planted_faults.py tune       the seeds and models that the rules were made on
+    python experiments/planted_faults.py harm       what their faults do to the loss, beside the same without them
 
 The digits of scikit-learn, torch on the CPU. A seed draws the optimizer, how strong the fault is and when it comes. The
-rules of `adamx/watch/causes.py` were tuned on the MLP and the CNN with seeds from 100; scored are seeds 0 to 4, and the
+rules of `adamx/watch/causes/` were tuned on the MLP and the CNN with seeds from 100; scored are seeds 0 to 4, and the
 transformer was never tuned on. The verdict sees the tape alone.
+
+A fault shows if the training with it ends at `SHOWS` times the loss of the same training without it, rises to that many
+times its highest loss, or is as many times as restless in its second half. `harm` counts the trainings where it does.
 """
 
 from __future__ import annotations
@@ -32,6 +36,7 @@ from adamx.watch.verdict import CAUSES, judge
 
 MODELS = ("mlp", "cnn", "transformer")
 FAULTS = tuple(c for c in CAUSES if c not in ("healthy", "unknown"))
+SHOWS = 1.5
 
 
 class Block(nn.Module):
@@ -81,6 +86,7 @@ class Plan:
         self.steps, self.batch, self.samples, self.squares = 220, 64, 1797, False
         self.dtype, self.kind, self.schedule = torch.float32, "Adam", None
         self.options: dict = {"lr": 3e-3}
+        self.planted = True
         self.at = int(self.draw.integers(90, 160))
         self.scale = self.pick(20.0, 40.0)
 
@@ -161,10 +167,30 @@ def plan_of(fault: str, model: str, seed: int) -> Plan:
     return p
 
 
+def without_fault(p: Plan) -> Plan:
+    """The same training without its fault."""
+    p.at, p.planted, options = p.steps + 1, False, p.options
+    if p.fault == "eps_too_small":
+        options["eps"] = 1e-3
+    elif p.fault == "v_forgot":
+        options["betas"] = (0.9, 0.9999)
+    elif p.fault == "edge_of_stability":
+        options["lr"] /= 30
+    elif p.fault == "weight_decay":
+        options["weight_decay"] = 0.0
+    elif p.fault == "half_precision":
+        p.dtype = torch.float32
+    elif p.fault == "no_warmup":
+        p.schedule = "corrected"  # as if RMSprop corrected v for its beginning at 0
+    return p
+
+
 def lr_factor(p: Plan, t: int) -> float:
     """The schedule's multiple of lr at step t, the first being 1."""
     if p.fault == "lr_jump" and t >= p.at:
         return p.scale
+    if p.schedule == "corrected":
+        return (1 - p.options["alpha"] ** t) ** 0.5
     if p.schedule == "cosine":
         return min(1.0, t / 20) * 0.5 * (1 + np.cos(np.pi * t / p.steps))
     if p.schedule == "warmup":
@@ -176,7 +202,7 @@ def lr_factor(p: Plan, t: int) -> float:
 
 def spoil(p: Plan, net: nn.Module) -> None:
     """Plant the faults that a model has from the start."""
-    if p.fault == "dead_coordinates":
+    if p.fault == "dead_coordinates" and p.planted:
         layer = {"mlp": lambda: net[2], "cnn": lambda: net[4], "transformer": lambda: net.up}[p.model]()
         with torch.no_grad():
             layer.bias -= p.pick(20.0, 50.0)
@@ -249,6 +275,33 @@ def one(job: tuple[str, str, int, str | None]) -> tuple[str, str, int, object]:
     return fault, model, seed, judge(w.tape)
 
 
+def harm(job: tuple[str, str, int, str | None]) -> np.ndarray:
+    """How many times the loss without the fault: at the end, at its highest, and how restless it is."""
+    fault, model, seed, _ = job
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    found = []
+    for plan in (plan_of(fault, model, seed), without_fault(plan_of(fault, model, seed))):
+        y = np.array(train(plan, closure=False).tape.loss)
+        y = np.where(np.isfinite(y), y, np.inf)
+        with np.errstate(all="ignore"):
+            restless = np.abs(np.diff(np.log(np.maximum(y[len(y) // 2 :], 1e-30)))).mean()
+        found.append((np.median(y[-max(10, len(y) // 10) :]), y[1:].max(), restless))
+    with np.errstate(all="ignore"):
+        return np.nan_to_num(np.divide(*found), nan=1.0)
+
+
+def harms(jobs: list[tuple[str, str, int, str | None]], found: list[np.ndarray]) -> str:
+    """A row a fault: in how many trainings it shows, and the median of each figure."""
+    rows = [f"{'planted':20}{'shows':>10}{'end x':>10}{'highest x':>10}{'restless x':>11}"]
+    for fault in FAULTS:
+        of = np.array([f for (name, *_), f in zip(jobs, found, strict=True) if name == fault])
+        if len(of):
+            shown, middle = int((of.max(axis=1) >= SHOWS).sum()), np.median(of, axis=0)
+            rows.append(f"{fault:20}{f'{shown}/{len(of)}':>10}{middle[0]:10.3g}{middle[1]:10.3g}{middle[2]:11.3g}")
+    return "\n".join(rows)
+
+
 def matrix(found: list[tuple[str, str, int, object]]) -> str:
     """Rows: what was planted; columns: what was named first."""
     counts = Counter((fault, v.cause) for fault, _, _, v in found)
@@ -276,15 +329,15 @@ def score(found: list[tuple[str, str, int, object]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="score", choices=("score", "tune"))
+    parser.add_argument("what", nargs="?", default="score", choices=("score", "tune", "harm"))
     parser.add_argument("--only", nargs="*", default=[], help="these causes alone")
     parser.add_argument("--keep", help="a folder for the tapes")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--processes", type=int, default=os.cpu_count())
     typed = parser.parse_args()
-    tune = typed.what == "tune"
+    tune = typed.what != "score"
     models, first = (MODELS[:2], 100) if tune else (MODELS, 0)
-    causes = typed.only or [*FAULTS, "healthy"]
+    causes = typed.only or [*FAULTS, *(["healthy"] if typed.what != "harm" else [])]
     jobs = []
     for fault in causes:
         times = len(FAULTS) if fault == "healthy" else 1
@@ -293,6 +346,8 @@ def main() -> None:
     start = time.time()
     os.environ.setdefault("NUMBA_NUM_THREADS", "1")
     with multiprocessing.get_context("spawn").Pool(typed.processes) as pool:
+        if typed.what == "harm":
+            return print(harms(jobs, pool.map(harm, jobs, chunksize=1)))
         found = pool.map(one, jobs, chunksize=1)
     for fault, model, seed, v in found:
         if v.cause != fault:

@@ -294,7 +294,8 @@ class Probe:
             self._check_v(step, number, part, sizes, group, pairs)
         if [p.shape for g in self.optimizer.param_groups for p in g["params"]] != self.shapes:
             raise InputError("parameters have changed their shape since the watch began: begin a new one")
-        self.tape.row(step, figures_of(parts), [figures_of([part]) for part in parts])
+        whole = figures_of(parts)
+        self.tape.row(step, whole, [whole] if len(parts) == 1 else [figures_of([part]) for part in parts])
 
     def _decay_of(self, group: Mapping[str, Any]) -> tuple[float, bool]:
         facts = self._facts(group)

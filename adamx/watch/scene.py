@@ -3,10 +3,11 @@
     episode     a loss above the median of the 20 before it by a factor of `JUMP` and by `SIGMAS` of the usual scatter,
                 that can be seen: above 1e-9 of the first loss, of a minibatch above a tenth of it. It ends within a
                 factor of 2 of where it began
-    early       the same in the first `EARLY` steps, against the first losses
+    early       in the first `EARLY` steps two losses in a row above the first by a factor of `EARLY_RISE`, or one of
+                the first `FIRST` by `JUMP_ALONE`
     nonfinite   a loss or a gradient that is NaN or infinite
     risen       the last losses lie a factor of 2 above the least that there were
-    stalled     the last losses lie above 0.93 of the first, after 100 steps
+    stalled     the last losses lie above `STALLED` of the first, after 100 steps
     rough       of a loss of all data: a fifth of the later steps go up, by a twentieth or more
 
 Where no loss was told, the norm of the gradient stands for it in episodes, and nothing else can be said.
@@ -23,11 +24,12 @@ from adamx.watch.tape import Tape
 
 BEFORE = 20  # losses that one is compared with
 JUMP, JUMP_ALONE, SIGMAS = 2.5, 4.0, 6.0
-EARLY, EARLY_RISE = 40, 1.5
-RISEN, STALLED = 2.0, 0.93
+EARLY, EARLY_RISE, FIRST = 40, 1.5, 5
+RISEN, STALLED = 2.0, 0.98
 VISIBLE, VISIBLE_OF_BATCH = 1e-9, 0.1
 ROUGH_STEP, ROUGH_SHARE = 1.05, 0.2
 FEW = 10  # steps after which something can be said
+NEAR = 30  # steps in which what happened at one can be the cause of what is seen
 
 
 class Episode(NamedTuple):
@@ -66,13 +68,25 @@ class Scene:
 
     @cached_property
     def start(self) -> float:
-        """The first losses."""
-        return float(np.median(self.values[:3])) if len(self.values) else np.nan
+        """The first losses; the very first alone, which no update has touched, where the next ones are far above it."""
+        if not len(self.values):
+            return np.nan
+        first, three = float(self.values[0]), float(np.median(self.values[:3]))
+        return three if not three > EARLY_RISE * first > 0 else first
 
     @cached_property
     def end(self) -> float:
         """The last losses."""
         return float(np.median(self.values[-max(10, len(self.values) // 10) :])) if len(self.values) else np.nan
+
+    def lowest(self, before: int | None) -> float:
+        """The least loss before a step, of a minibatch the least median of ten."""
+        y = self.values if before is None else self.values[self.steps < before]
+        if not len(y):
+            return np.inf
+        if self.tape.exact or len(y) < 10:
+            return float(y.min())
+        return float(np.median(np.lib.stride_tricks.sliding_window_view(y, 10), axis=1).min())
 
     @cached_property
     def least(self) -> tuple[int, float]:
@@ -117,14 +131,12 @@ class Scene:
         """A rise in the first steps."""
         if not self.has_loss or len(self.values) < 5:
             return None
-        first = float(np.median(self.values[:2]))
-        y = self.values[1:EARLY]
-        # a single high one may be a batch
-        i = int(np.argmax(np.minimum(y[:-1], y[1:]))) if len(y) > 1 else 0
-        if len(y) > 1 and min(y[i], y[i + 1]) > EARLY_RISE * first:
-            j = int(np.argmax(y > EARLY_RISE * first)) + 1
-            return Episode(int(self.steps[j]), first, float(y.max()), int(self.steps[min(EARLY, len(self.steps) - 1)]))
-        return None
+        first, y = self.start, self.values[1:EARLY]
+        twice = np.minimum(y[:-1], y[1:]).max() > EARLY_RISE * first  # a single high one may be a batch
+        if not twice and not y[:FIRST].max() > JUMP_ALONE * first:
+            return None
+        j = int(np.argmax(y > EARLY_RISE * first)) + 1
+        return Episode(int(self.steps[j]), first, float(y.max()), int(self.steps[min(EARLY, len(self.steps) - 1)]))
 
     @cached_property
     def risen(self) -> bool:
@@ -194,7 +206,13 @@ class Scene:
         return float(some.max()) if len(some) else np.nan
 
     def ratio(self, low: float, high: float) -> tuple[float, int]:
-        """The largest curvature over its limit at those steps, and when; NaN where it was not measured."""
+        """The largest curvature over its limit at those steps, and when; NaN where it was not measured.
+
+        The first steps of an adaptive optimizer are left out: coordinates whose v is still 0 or of one batch have no
+        limit that says anything.
+        """
+        if self.fact("adaptive"):
+            low = max(low, self.tape.first + NEAR)
         steps, limits = self.tape.series("sharpness_limit")
         both = np.fmax(self.tape.series("curvature")[1], self.tape.series("sharpness")[1])
         with np.errstate(divide="ignore", invalid="ignore"):

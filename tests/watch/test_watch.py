@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tapes import falling, tape_of
 
 import adamx
 from adamx.inputs.errors import InputError
@@ -17,24 +18,8 @@ from adamx.watch.__main__ import main
 from adamx.watch.live import Live
 from adamx.watch.page import MOST, page, thinned
 from adamx.watch.scene import Scene, medians_before
-from adamx.watch.tape import MEASURES, Event, Tape
+from adamx.watch.tape import Event
 from adamx.watch.verdict import CAUSES, IN_WORDS, judge
-
-
-def falling(n=300, noise=0.05, seed=0):
-    draw = np.random.default_rng(seed)
-    return 2.3 * np.exp(-np.arange(n) / 100) * np.exp(noise * draw.standard_normal(n))
-
-
-def tape_of(loss, lr=1e-3, norm=None, exact=False, **group):
-    tape = Tape(exact=exact)
-    tape.steps = len(loss)
-    tape.loss_step, tape.loss = array("q", range(1, len(loss) + 1)), array("d", loss)
-    tape.lr = [array("d", np.broadcast_to(lr, len(loss)))]
-    tape.norm = array("d", np.ones(len(loss)) if norm is None else norm)
-    tape.parts = [{name: [] for name in MEASURES}]
-    tape.groups = [{"optimizer": "Adam", "adaptive": 1.0, "beta1": 0.9, "beta2": 0.999, "coordinates": 10.0, **group}]
-    return tape
 
 
 def test_a_loss_that_falls_is_healthy():
