@@ -17,6 +17,7 @@ import json
 import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import numpy as np
 
@@ -47,9 +48,15 @@ def address(experiment: str, key: str) -> str:
     )
 
 
-def of_run(experiment: str, run_id: str) -> str:
-    """The address of a run's curves, within the UI."""
-    return f"#/experiments/{experiment}/runs/{run_id}/model-metrics"
+def of_run(experiment: str, run_id: str, own: Results, swept: Sequence[str]) -> str:
+    """The address of the loss of a run, within the UI; the run's own page begins with a bar for each number.
+
+    Args:
+        own: the results that the run is of.
+    """
+    metric = _logarithm(set(logarithms(own, swept))) or "loss"
+    said = {"runs": [run_id], "metric": metric, "experiments": [experiment]}
+    return "#/metric?" + urlencode({key: json.dumps(value) for key, value in said.items()}, quote_via=quote)
 
 
 def tags(run_id: str, results: Sequence[Results], swept: Sequence[str], created: int) -> dict[str, str]:
@@ -78,6 +85,11 @@ def tags(run_id: str, results: Sequence[Results], swept: Sequence[str], created:
     return {name: value for name, value in found.items() if len(value) <= LONGEST}
 
 
+def _logarithm(logs: set[str]) -> str | None:
+    """The metric of the logarithm of the loss among some logarithms."""
+    return next((name for name in ("log10_loss", "log10_gap") if name in logs), None)
+
+
 class _Known:
     """The names of what all children of a sweep have.
 
@@ -92,7 +104,7 @@ class _Known:
     def __init__(self, results: Sequence[Results], swept: Sequence[str]) -> None:
         logs = set.intersection(*(set(logarithms(r, swept)) for r in results))
         self.swept = swept
-        self.log = next((name for name in ("log10_loss", "log10_gap") if name in logs), None)
+        self.log = _logarithm(logs)
         self.legible = self.log == "log10_loss" and min(np.min(r.loss) for r in results) >= LEGIBLE
         self.last = self.log or "final_loss"
         self.numbers = [name for name in swept if name != "seed" and all(name in r.columns for r in results)]

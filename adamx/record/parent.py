@@ -316,8 +316,9 @@ class Sweep:
             own = settings.loc[best].drop(["run", "run_id"]).dropna()
             named = ", ".join(f"{k}={text(own[k])}" for k in swept if k in own) or own["optimizer"]
             own_id = settings["run_id"][best]
-            if pd.notna(own_id):  # opened on its curves
-                named = f"[{named}]({page.of_run(self.store.experiment.experiment_id, own_id)})"
+            if pd.notna(own_id):  # opened on its loss
+                address = page.of_run(self.store.experiment.experiment_id, own_id, results[which], swept)
+                named = f"[{named}]({address})"
             best_of.append(f"Best{of.replace('.', ' on ', 1)}: {named}, final loss {loss:.4g}.")
             tags[f"best{of}"] = " ".join(f"{k}={text(v)}" for k, v in own.items())
             if pd.notna(own_id):

@@ -161,7 +161,7 @@ def test_descriptions_say_what_it_is_and_how_to_repeat_it(opened: record.Store, 
     assert "python -m adamx.sweep optimizer.lr=1,2" in note
     best, counts = note.splitlines()[:2]
     assert re.fullmatch(
-        r"- Best: \[lr=\S+, eps=\S+\]\(#/experiments/\S+/model-metrics\), final loss \S+\.", best
+        r"- Best: \[lr=\S+, eps=\S+\]\(#/metric\?runs=\S+\), final loss \S+\.", best
     ) and counts.startswith("- 12 runs: ")
     assert f"({view.address(number, parent.run_id)})" in note
     opened.client.set_experiment_tag(number, description.NOTE, "mine")

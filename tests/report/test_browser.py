@@ -172,7 +172,7 @@ def test_the_best_run_opens_on_its_loss(page, site: Site, shots: Path) -> None:
     with page.expect_popup() as popup:
         page.get_by_role("link", name=re.compile("^lr=.*eps=")).first.click()
     curves = popup.value
-    playwright.expect(curves.get_by_role("heading", name=site.client.get_run(best).info.run_name)).to_be_visible()
+    playwright.expect(curves.get_by_text(site.client.get_run(best).info.run_name).first).to_be_visible()
     playwright.expect(curves.locator(".scatterlayer path.js-line").first).to_be_attached()
     curves.screenshot(path=shots / "best.png")
     assert best in curves.url
