@@ -122,15 +122,14 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize("name", MADE)
-@pytest.mark.parametrize("jitted", [True, False])
+@pytest.mark.parametrize(("name", "jitted"), [*((name, True) for name in MADE), ("adam", False)])
 def test_updates_are_the_same_to_the_bit(name, jitted):
     bare, optimizer = MADE[name](), adamx.optax.watch(MADE[name](), every=2, learning_rate=1e-2)
     wrap = jax.jit if jitted else lambda f: f
     update, peer, gradient = wrap(optimizer.update), wrap(bare.update), jax.jit(jax.grad(loss_of))
     params = start()
     state, alone = optimizer.init(params), bare.init(params)
-    for rows in BATCHES[:7]:
+    for rows in BATCHES[: 7 if jitted else 2]:
         g = gradient(params, rows)
         updates, state = update(g, state, params)
         same, alone = peer(g, alone, params)
@@ -140,7 +139,7 @@ def test_updates_are_the_same_to_the_bit(name, jitted):
         optimizer.see(state, 1.0)
     size = float(optax.tree.norm(g))
     assert optimizer.tape.norm[-1] == pytest.approx(size, rel=1e-5)
-    assert optimizer.tape.steps == 7 and all(np.isfinite(optimizer.tape.whole["weight_rms"]))
+    assert optimizer.tape.steps == (7 if jitted else 2) and all(np.isfinite(optimizer.tape.whole["weight_rms"]))
     assert optimizer.verdict.cause in ("unknown", "no_warmup")
 
 
@@ -192,10 +191,11 @@ def test_clipping_within_is_seen_in_the_lag_and_not_in_the_norm(x64):
     chained = optax.chain(optax.clip_by_global_norm(0.1), outside)
     params = start()
     state, peer = inside.init(params), chained.init(params)
+    gradient, update, other = map(jax.jit, (jax.grad(loss_of), inside.update, chained.update))
     for rows in BATCHES[:10]:
-        g = jax.grad(loss_of)(params, rows)
-        updates, state = inside.update(g, state, params)
-        same, peer = chained.update(g, peer, params)
+        g = gradient(params, rows)
+        updates, state = update(g, state, params)
+        _, peer = other(g, peer, params)
         inside.see(state)
         outside.see(peer)
         params = optax.apply_updates(params, updates)
@@ -213,7 +213,7 @@ def test_what_is_not_named_is_left_out_and_said():
     row = {name: values[-1] for name, values in optimizer.tape.whole.items()}
     gone = {"step_rms", "largest_step", "decay", "below_eps", "lag", "root_rms"} | {n for n in row if "effective" in n}
     assert {name for name, value in row.items() if math.isnan(value)} == gone
-    assert note in str(optimizer.verdict)
+    assert note in optimizer.verdict.sentences
 
 
 def test_a_schedule_is_followed_and_injected_hyperparameters_are_read():
@@ -233,7 +233,7 @@ def test_a_schedule_is_followed_and_injected_hyperparameters_are_read():
 def test_eps_within_the_root_is_compared_as_its_root():
     optimizer = adamx.optax.watch(optax.rmsprop, learning_rate=1e-3, eps=0.25, every=1)
     params = {"w": jnp.ones(10)}
-    updates, state = optimizer.update({"w": jnp.full(10, 1.0)}, optimizer.init(params), params)
+    _, state = optimizer.update({"w": jnp.full(10, 1.0)}, optimizer.init(params), params)
     optimizer.see(state)
     v = 0.1
     assert optimizer.tape.groups[0]["eps"] == pytest.approx(0.5)
@@ -256,9 +256,10 @@ def test_what_is_not_finite_and_what_is_dead_shows():
     params = {"a": jnp.ones(20), "b": jnp.ones(20)}
     optimizer = adamx.optax.watch(optax.adam, learning_rate=0.1, every=1)
     state = optimizer.init(params)
+    update = jax.jit(optimizer.update)
     for i in range(3):
         g = {"a": jnp.ones(20) if i < 2 else jnp.full(20, jnp.nan), "b": jnp.zeros(20)}
-        _, state = optimizer.update(g, state, params)
+        _, state = update(g, state, params)
         optimizer.see(state, 1.0 if i < 2 else math.inf)
     assert optimizer.tape.whole["dead"][0] == 0.5 and optimizer.tape.whole["dead_most"][0] == 1.0
     assert optimizer.tape.whole["nonfinite_grads"] == [0, 0, 0.5]
@@ -268,9 +269,9 @@ def test_what_is_not_finite_and_what_is_dead_shows():
 def test_multisteps_has_a_step_for_several_minibatches():
     inner = adamx.optax.watch(optax.adam, learning_rate=1e-2)
     optimizer, params = optax.MultiSteps(inner, 3), start()
-    state = optimizer.init(params)
+    state, gradient, update = optimizer.init(params), jax.jit(jax.grad(loss_of)), jax.jit(optimizer.update)
     for i, rows in enumerate(BATCHES[:12]):
-        _, state = optimizer.update(jax.grad(loss_of)(params, rows), state, params)
+        _, state = update(gradient(params, rows), state, params)
         if i >= 2:
             inner.see(state, 1.0)
     assert inner.tape.steps == 4 and list(inner.tape.loss_step) == [1, 2, 3, 4]
@@ -279,15 +280,16 @@ def test_multisteps_has_a_step_for_several_minibatches():
 def test_a_training_goes_on_from_a_checkpoint_and_a_lost_state_is_noticed():
     optimizer = adamx.optax.watch(optax.adam, learning_rate=1e-2)
     (params, state), _ = scanned(optimizer)
-    again, lost = adamx.optax.watch(optax.adam, learning_rate=1e-2), adamx.optax.watch(optax.adam, step=STEPS)
+    again, lost = (adamx.optax.watch(optax.adam, learning_rate=1e-2, step=step) for step in (0, STEPS))
+    g = jax.grad(loss_of)(params, BATCHES[0])
     for w, kept in ((again, state), (lost, optimizer.init(params))):
-        for rows in BATCHES[:5]:
-            _, kept = w.update(jax.grad(loss_of)(params, rows), kept, params)
+        update = jax.jit(w.update)
+        for _ in range(5):
+            _, kept = update(g, kept, params)
             w.see({"params": params, "opt_state": kept}, 1.0)
         assert (w.tape.first, w.tape.last) == (STEPS + 1, STEPS + 5)
     assert not again.tape.events and [(e.step, e.kind) for e in lost.tape.events] == [(STEPS + 1, "moments_lost")]
-    anew = again.init(params)
-    _, anew = again.update(jax.grad(loss_of)(params, BATCHES[0]), anew, params)
+    _, anew = jax.jit(again.update)(g, again.init(params), params)
     again.see(anew, 1.0)
     assert [(e.step, e.kind) for e in again.tape.events] == [(STEPS + 6, "moments_lost")]
 
