@@ -38,8 +38,8 @@ class Moments(NamedTuple):
 
     def of(self, kept: list[int]) -> Moments:
         """Those of some parameters, by their positions."""
-        some = {name: [getattr(self, name)[i] for i in kept] for name in self._fields[:3] if getattr(self, name)}
-        return self._replace(**some)
+        v, mean, m = (None if one is None else [one[i] for i in kept] for one in self[:3])
+        return self._replace(v=v, mean=mean, m=m)
 
 
 V = {  # by the names of optax's states: the field with v, whether it is bias-corrected, whether it is an average

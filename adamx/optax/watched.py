@@ -87,8 +87,9 @@ class Sight(Seen):
             raise InputError("figures of several trainings: use lanes(figures, losses), which gives a watch for each")
         if not np.size(figures.step) or np.min(figures.step) < 1:
             raise InputError("no step was made yet: see(state, loss) is for the state that update returned")
-        rows = Figures(*(np.atleast_1d(f) if f.ndim < 1 else f for f in figures[:3]), *figures[3:])
-        rows = rows._replace(values=rows.values.reshape(-1, len(MEASURES)), hyper=rows.hyper.reshape(-1, len(HYPER)))
+        if not figures.step.ndim:
+            figures = jax.tree.map(lambda f: f[None], figures)
+        rows = figures
         steps = len(rows.step)
         losses = None if loss is None else np.asarray(jax.device_get(loss), float)
         if losses is not None and losses.size != steps:

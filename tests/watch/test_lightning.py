@@ -1,4 +1,4 @@
-"""The callback for Lightning: what it sees is what a watch in a loop of one's own sees, and nothing is changed by it."""
+"""The callback for Lightning: it sees what a watch in a loop of one's own sees, and changes nothing."""
 
 from __future__ import annotations
 
