@@ -55,8 +55,19 @@ def of_run(experiment: str, run_id: str, own: Results, swept: Sequence[str]) -> 
         own: the results that the run is of.
     """
     metric = _logarithm(set(logarithms(own, swept))) or "loss"
-    said = {"runs": [run_id], "metric": metric, "experiments": [experiment]}
-    return "#/metric?" + urlencode({key: json.dumps(value) for key, value in said.items()}, quote_via=quote)
+    said = {
+        "runs": [run_id],
+        "metric": metric,
+        "experiments": [experiment],
+        "plot_metric_keys": [metric],
+        "plot_layout": {"autosize": True, "xaxis": {}, "yaxis": {}},
+        "line_smoothness": 1,
+        "show_point": False,
+        "deselected_curves": [],
+        "last_linear_y_axis_range": [],
+    }
+    words = {"x_axis": "step", "y_axis_scale": "linear"}  # as they stand, the rest as JSON
+    return "#/metric?" + urlencode({k: json.dumps(v) for k, v in said.items()} | words, quote_via=quote)
 
 
 def tags(run_id: str, results: Sequence[Results], swept: Sequence[str], created: int) -> dict[str, str]:

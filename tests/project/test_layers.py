@@ -15,7 +15,7 @@ ROOT = Path(adamx.__file__).parent
 ORDER = (
     "inputs.errors inputs.commands inputs.files inputs.axes portable regimes schedules optimizers inputs models "
     "problems instruments engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine "
-    "watch.tape watch.scene torch optax record analysis report sweep race reproduce replay why watch doctor open "
+    "watch.tape watch.scene torch record analysis report sweep race reproduce replay why watch optax doctor open "
     "sweep.recorded sweep.python sweep.__init__ _hydra _moved __main__"
 ).split()
 SHOWN_BY = {"engine.results": {"analysis", "engine"}}  # imported within methods, to rank or draw an object
@@ -26,6 +26,9 @@ ONLY_IN = {
     "torch": {"torch", "problems"},
     "jax": {"optax", "problems"},
     "optax": {"optax"},
+    "lightning": {"watch"},
+    "pytorch_lightning": {"watch"},
+    "transformers": {"watch"},
     "sklearn": {"inputs"},
     "numba.cuda": {"engine.cuda", "engine"},
 }

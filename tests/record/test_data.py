@@ -61,6 +61,6 @@ def test_the_load_of_the_machine_is_recorded_where_mlflow_is_asked_for_it(stored
     monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.05")
     for asked in ("false", "true"):
         monkeypatch.setenv("MLFLOW_ENABLE_SYSTEM_METRICS_LOGGING", asked)
-        done = adamx.sweep(optimizer="adam", problem="rosenbrock", lr=[0.1, 0.2], steps=200_000, record_every=20_000)
+        done = adamx.sweep(optimizer="adam", problem="rosenbrock", lr=[0.1, 0.2], steps=3_000_000, record_every=300_000)
         metrics = mlflow.get_run(done.run_id).data.metrics
         assert any(name.startswith("system/cpu") for name in metrics) == (asked == "true")
