@@ -90,7 +90,7 @@ def watched(arguments: list[str]) -> None:
     from adamx.sweep import progress
 
     phases, draw = Phases(), figures.figures
-    figures.figures = lambda results: list(draw(results))  # type: ignore[assignment]  # drawn now, not while written
+    figures.figures = lambda *given: list(draw(*given))  # type: ignore[assignment]  # drawn now, not while written
     phases.watch(progress, "compute", "kernel, with loading it")
     phases.watch(parent, "open", "opening the store")
     phases.watch(parent, "start", "MLflow: the parent run")
