@@ -19,8 +19,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
+from matplotlib.patheffects import withStroke
 
 import adamx
 from adamx.analysis import theory
@@ -31,7 +33,14 @@ from adamx.problems import problem
 
 STEPS, RECORDS = 20_000, 10
 HERE = Path(__file__).parent
-Curve = tuple[np.ndarray, np.ndarray]  # values of both axes
+
+
+class Curve(NamedTuple):
+    """A border: its values on both axes, and the formula that is written along it."""
+
+    x: np.ndarray
+    y: np.ndarray
+    label: str
 
 
 def eps(points: int) -> tuple[str, Results, list[Curve]]:
@@ -39,7 +48,7 @@ def eps(points: int) -> tuple[str, Results, list[Curve]]:
     bowl = problem("quadratic", {"curvature": 1.0, "noise": 1e-12, "target": 1e-12})
     lr, eps = np.logspace(-4, 0, points), np.logspace(-10, 0, points)
     results = adamx.simulate("adam", bowl, adamx.grid(lr=lr, eps=eps), STEPS, STEPS // RECORDS)
-    return "Adam on x²/2", results, [(lr, theory.eps_threshold(lr, 0.9, 1.0))]
+    return "Adam on x²/2", results, [Curve(lr, theory.eps_threshold(lr, 0.9, 1.0), "ε = lr/38")]
 
 
 def betas(points: int) -> tuple[str, Results, list[Curve]]:
@@ -50,7 +59,7 @@ def betas(points: int) -> tuple[str, Results, list[Curve]]:
     hyper = adamx.grid(lr=1e-3, beta1=axis, beta2=axis)
     rule = str(HERE / "studies" / "_bai_adam.py")
     results = adamx.simulate(rule, replace(quartic, criteria=strict), hyper, STEPS, STEPS // RECORDS)
-    return "Adam without ε on x⁴/4", results, [(theory.power_boundary(axis, 4.0), axis)]
+    return "Adam without ε on x⁴/4", results, [Curve(theory.power_boundary(axis, 4.0), axis, "β1 = β2")]
 
 
 MAPS = {"eps": (eps, "lr", "eps", "eps_map.png"), "betas": (betas, "beta1", "beta2", "beta_map.png")}
@@ -69,9 +78,19 @@ def draw(name: str, points: int, dpi: int, folder: Path) -> Iterator[str]:
     axes = figure.axes[0]
     limits = axes.axis()
     for border in borders:
-        at = across.place(border[0]), up.place(border[1])
+        at = across.place(border.x), up.place(border.y)
         axes.plot(*at, color="white", linewidth=3)
         axes.plot(*at, color="black", linewidth=1.4, linestyle=(0, (4, 2)))
+        first, last = (np.array([part[int(share * (len(part) - 1))] for part in at]) for share in (0.55, 0.85))
+        axes.text(
+            *(first + last) / 2 + (0, 0.012 * (limits[3] - limits[2])),
+            border.label,
+            rotation=np.degrees(np.arctan2(*(last - first)[::-1])),
+            transform_rotates_text=True,
+            rotation_mode="anchor",
+            va="bottom",
+            path_effects=[withStroke(linewidth=3, foreground="white")],
+        )
     axes.axis(limits)
     figure.savefig(folder / file, dpi=dpi)
     yield f"{folder / file}: {len(results):,} runs of {STEPS:,} steps"

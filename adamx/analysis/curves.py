@@ -129,9 +129,12 @@ def _curves(results: Results) -> Figure:
         line("worst of the regime", color="0.4", linewidth=0.9, linestyle="-."),
         line("best of all", color="black", linewidth=0.9, linestyle=(0, (4, 2))),
     ]
+    if len(results) == 1:  # it is its own median
+        handles = []
     if val_loss is not None:
         handles.append(line("its val_loss", color="black", linewidth=1.1, linestyle=(0, (1, 1.5))))
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    if handles:
+        figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 

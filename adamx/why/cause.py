@@ -243,7 +243,8 @@ def _curves(axes: Axes, run: Results, shown: Sequence[Tried]) -> None:
     axes.set_xlabel("step")
     axes.set_ylabel(axis.label)
     axes.grid(axis="y", color="0.92", linewidth=0.6)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
+    own = ", ".join(f"{name} = {short(float(values[0]))}" for name, values in run.columns.items())
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, title=own, title_fontsize="small")
 
 
 def _strip(axes: Axes, tries: Sequence[Tried], own: str) -> None:

@@ -106,17 +106,17 @@ def figure(runs) -> Figure:
     grid, three = runs["map"], runs["three"]
     codes = np.searchsorted(sorted(COLORS), grid.regime).reshape(50, 50)  # [beta1, beta2]
     colors = ListedColormap([COLORS[name] for name in sorted(COLORS)])
-    left.pcolormesh(AXIS, AXIS, codes, cmap=colors, vmin=-0.5, vmax=len(COLORS) - 0.5, rasterized=True)
+    left.pcolormesh(AXIS, AXIS, codes.T, cmap=colors, vmin=-0.5, vmax=len(COLORS) - 0.5, rasterized=True)
     fine = np.linspace(0, 1, 200)
-    left.plot(fine, theory.power_boundary(fine, 4), color="black", lw=1.5)
+    left.plot(theory.power_boundary(fine, 4), fine, color="black", lw=1.5)
     close = 1 - np.array([OFF[-1], 0.0])
-    left.plot(theory.power_spikes(close, 4), close, color="black", lw=1.5, ls=(0, (2, 1)))
-    left.set(xlabel="β2", ylabel="β1", xlim=(0.01, 0.99), ylim=(0.01, 0.99), aspect="equal")
+    left.plot(close, theory.power_spikes(close, 4), color="black", lw=1.5, ls=(0, (2, 1)))
+    left.set(xlabel="β1", ylabel="β2", xlim=(0.01, 0.99), ylim=(0.01, 0.99), aspect="equal")
     left.set_title("solid β1 = β2, in the corner 1 - β2 = 3 (1 - β1)")
     for run in (2, 1, 0):
         beta1, regime = three.columns["beta1"][run], three.regime[run]
         right.plot(three.steps, three.loss[:, run], color=COLORS[regime], lw=0.8, label=f"β1 = {beta1:g}")
-        left.plot(BETA2, beta1, "o", mfc="white", mec="black", ms=5, clip_on=False)
+        left.plot(beta1, BETA2, "o", mfc="white", mec="black", ms=5, clip_on=False)
     right.plot([1000, 2400], BETA2 ** np.array([0.0, 1400]) * 1e-12, ":", color="black", lw=1.6)
     right.text(1500, 1e-42, "slope ln β2", ha="right")
     right.axhline(NEAR_SIGN, color="black", lw=0.8)
