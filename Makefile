@@ -2,6 +2,7 @@ PYTHON ?= python3
 VENV := .venv
 RUN := $(VENV)/bin/python
 INSTALLED := $(VENV)/.installed
+PIP := PYTHONWARNINGS='ignore:Editable installation' $(RUN) -m pip install --quiet# setuptools warns of every one
 QUICK := oracles kernels inputs report project # folders of tests; those of stores, commands and frameworks take longer
 
 .PHONY: setup sweep test check gpu lint bench ui clean
@@ -11,8 +12,8 @@ setup: $(INSTALLED) ## an environment with adamx and all that its tests need
 
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --upgrade pip
-	$(RUN) -m pip install --quiet --editable '.[dev]'
+	$(PIP) --upgrade pip
+	$(PIP) --editable '.[dev]'
 	@touch $@
 
 sweep: $(INSTALLED) ## the main job: the default grid; ARGS='problem=beale optimizer.eps=log:1e-12:1:25' for another
@@ -25,7 +26,7 @@ check: lint ## lint, types, and the tests that compile nothing: under 2 minutes 
 	$(RUN) -m pytest -q -n auto --maxprocesses 4 --compile-nothing $(QUICK:%=tests/%) $(ARGS)
 
 gpu: $(INSTALLED) ## the CUDA kernels on this machine's GPU, or with NUMBA_ENABLE_CUDASIM=1 in Numba's simulator
-	$(RUN) -m pip install --quiet --editable '.[cuda]'
+	$(PIP) --editable '.[cuda]'
 	$(RUN) -m pytest -q -n auto --maxprocesses 4 tests/gpu $(ARGS)
 
 lint: $(INSTALLED)
