@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -60,6 +60,17 @@ class Launch:
     def optimizer(self) -> str:
         """The rule's name."""
         return self.rule.name
+
+    @property
+    def seeded(self) -> bool:
+        """True if runs of two seeds differ."""
+        return self.problem.seeded or self.storage.get("rounding") == "stochastic"
+
+    def once(self) -> Launch:
+        """Its runs of the first seed alone."""
+        rows, first = self.seeds == self.seeds[0], int(self.seeds[0])
+        hyper = {name: values[rows] for name, values in self.hyper.items()}
+        return replace(self, hyper=hyper, seeds=self.seeds[rows], config={**self.config, "seed": first})
 
     @property
     def arguments(self) -> dict[str, Any]:

@@ -136,6 +136,11 @@ class Family(ABC):
         return None
 
     @property
+    def seeded(self) -> bool:
+        """True if it starts elsewhere with another seed."""
+        return True
+
+    @property
     def dim(self) -> int:
         """The number of parameters."""
         return sum(self.tensors)

@@ -64,6 +64,10 @@ class Mlp(Family):
         return f"mlp_{self.activation}_{self.norm}"
 
     @property
+    def seeded(self) -> bool:
+        return len(self.widths) > 2  # a linear model starts at 0
+
+    @property
     def sizes(self) -> tuple[int, ...]:
         return self.widths
 

@@ -81,6 +81,11 @@ class Task:
         return identity(*rows, *self.model.content, self.loss, *goal)
 
     @property
+    def seeded(self) -> bool:
+        """True if runs of two seeds differ."""
+        return self.batch > 0 or self.model.seeded
+
+    @property
     def dim(self) -> int:
         """The number of parameters."""
         return self.model.dim

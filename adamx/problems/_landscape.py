@@ -52,6 +52,11 @@ class Landscape:
         return identity(*what, *filter(None, [self.objective]))
 
     @property
+    def seeded(self) -> bool:
+        """True if runs of two seeds differ."""
+        return self.noise != 0
+
+    @property
     def online(self) -> bool:
         """True if the function changes at every step."""
         return is_online(self.function)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -42,6 +42,7 @@ class Model:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     minimum: float = 0.0
     source: Source | None = None
+    seeded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, (tuple, list)) or not self.data:

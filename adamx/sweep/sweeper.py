@@ -144,7 +144,10 @@ class Sweeper:
             for override in fused:
                 if _is_fused(override) or root(override) == name:
                     expanded.take(override)
-            launches.append(expanded.launch())
+            launches.append(launch := expanded.launch())
+            if expanded.same:
+                seed = f"it runs once, with seed {launch.seeds[0]}"
+                self.notes.append(f"nothing of {launch.problem.name} is drawn by the seed: {seed}")
             if expanded.absent:
                 axes = " and ".join(f"optimizer.{key}" for key in expanded.absent)
                 lacks = " and no ".join(expanded.absent)
@@ -179,6 +182,7 @@ class Columns:
         """fields: of the rule. elsewhere: those that it lacks and another of the sweep has."""
         self.config, self.elsewhere = config, elsewhere
         self.absent: dict[str, None] = {}  # a set in order
+        self.same = False  # whether its seeds all give the same runs
         self.shown: dict[str, Any] = {}  # the text typed for an axis, as the record has it
         self.points: dict[str, Points] = {}  # by "seed" and "optimizer.lr"
         self.optimizer = isinstance(config.get("optimizer"), DictConfig)
@@ -258,7 +262,9 @@ class Columns:
             (config[group] if group else config)[field] = text
         if self.absent and not any(isinstance(points, Interval) for points in self.points.values()):
             config["samples"] = None  # only hyperparameters that this rule lacks were drawn
-        return build(config, {key.rpartition(".")[2]: points for key, points in self.points.items()}, follows)
+        built = build(config, {key.rpartition(".")[2]: points for key, points in self.points.items()}, follows)
+        self.same = "seed" in self.points and not built.seeded and "seed" not in follows.values()
+        return built.once() if self.same else built
 
 
 def _mark(key: str) -> str:

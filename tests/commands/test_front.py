@@ -154,7 +154,13 @@ def plan(typed):
 def test_a_plan_has_every_digit(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     lr = np.geomspace(1e-5, 1, 7) * np.pi
-    typed = ["problem=beale", "optimizer.lr=" + ",".join(map(repr, lr.tolist())), "seed=range(0,2,1)", "dtype=float32"]
+    typed = [
+        "problem=beale",
+        "problem.noise=1e-3",
+        "optimizer.lr=" + ",".join(map(repr, lr.tolist())),
+        "seed=range(0,2,1)",
+        "dtype=float32",
+    ]
     (launch,), overrides, resumed = plan(typed)
     assert overrides == typed and resumed is None
     assert np.array_equal(launch.hyper["lr"], np.tile(lr, 2)) and launch.seeds.tolist() == [0] * 7 + [1] * 7

@@ -74,11 +74,44 @@ def test_single_run_has_the_defaults_of_the_rule(expand):
 
 
 def test_axes_cross_with_the_last_fastest_and_seeds_slowest(expand):
-    (launch,) = expand("problem=beale", "optimizer.eps=0,log:1e-8:1:2", "seed=range(5,7)", "optimizer.lr=0.1,0.2")
+    (launch,) = expand(
+        *(
+            "problem=beale",
+            "problem.noise=1e-3",
+            "optimizer.eps=0,log:1e-8:1:2",
+            "seed=range(5,7)",
+            "optimizer.lr=0.1,0.2",
+        )
+    )
     grid = [[lr, eps] for lr in (0.1, 0.2) for eps in (0, 1e-8, 1)]
     assert columns(launch, "seed", "lr", "eps") == [[seed, *point] for seed in (5, 6) for point in grid]
     assert launch.seeds.dtype == np.int64
     assert launch.config["seed"] == "range(5,7)"
+
+
+@pytest.mark.parametrize(
+    ("typed", "once"),
+    [
+        (["problem=beale"], True),
+        (["problem=beale", "problem.noise=1e-3"], False),
+        (["problem=beale", "dtype=float32", "storage.state=bfloat16"], True),
+        (["problem=beale", "dtype=float32", "storage.state=bfloat16", "storage.rounding=stochastic"], False),
+        (["problem=beale", "optimizer.eps=${seed}"], False),
+        (["problem=moons_logistic"], True),
+        (["problem=moons_logistic", "problem.batch=32"], False),
+        (["problem=moons_logistic", "problem.hidden=[4]"], False),
+    ],
+)
+def test_seeds_that_draw_nothing_run_once(expand, typed, once):
+    """And where they are run, two of them do differ."""
+    (launch,) = expand(*typed, "seed=3,4", "optimizer.lr=0.1", "steps=3")
+    assert launch.seeds.tolist() == ([3] if once else [3, 4]) and launch.config["seed"] == (3 if once else "3,4")
+    kept = dataclasses.replace(
+        launch, hyper={k: np.repeat(v[:1], 2) for k, v in launch.hyper.items()}, seeds=np.array([3, 4])
+    )
+    losses = np.concatenate([r.loss for r in kept.stream()], axis=1)
+    if typed[-1] != "optimizer.eps=${seed}":
+        assert (losses[:, 0] == losses[:, 1]).all() == once
 
 
 def test_hydras_own_sweeps(expand):
@@ -482,7 +515,7 @@ def test_no_figures(type_, fake_engine):
 
 def test_a_dry_run_says_what_it_would_take_and_records_nothing(type_, tmp_path):
     (tmp_path / "mine.py").write_text(MINE)
-    code, out, _ = type_("dry_run=true", "problem=./mine.py", "optimizer.lr=log:1e-3:1:1000", "seed=range(0,3)")
+    code, out, _ = type_("dry_run=true", "problem=./mine.py", "optimizer.lr=log:1e-3:1:3000")
     assert code == 0
     assert "3,000 runs in 1 launch" in out
     for what in (r"time +about \d+ s", r"memory +about [\d.]+ MB", r"database +about [\d.]+ MB for 2,000 child runs"):

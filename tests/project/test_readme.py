@@ -40,7 +40,7 @@ def test_from_python(here):
     example = next(block for block in BLOCKS if "adamx.sweep(" in block)
     namespace = {}
     exec(example.replace("steps=10_000", "steps=200"), namespace)
-    assert namespace["sweep"].results[0].loss.shape == (11, 297)
+    assert namespace["sweep"].results[0].loss.shape == (11, 99)
 
 
 def test_a_rule_on_arrays_of_ones_own():
