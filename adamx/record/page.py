@@ -31,6 +31,31 @@ PARENTS = "tags.command LIKE '%'"  # what only sweeps have
 BY_REGIME = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "regime"}]}
 LEGIBLE = 1e-6  # the least number that the page's logarithmic axis does not write as 0
 RUNS = 20  # the best, whose curves are shown: 10, 20 or all, in MLflow
+WHOLE = {  # MLflow 3.13 draws a page for ever whose state lacks one of these
+    "searchFilter": "",
+    "orderByKey": "attributes.start_time",
+    "orderByAsc": False,
+    "startTime": "ALL",
+    "lifecycleFilter": "Active",
+    "datasetsFilter": [],
+    "modelVersionFilter": "All Runs",
+    "selectedColumns": [],
+    "columnOrder": [],
+    "runsExpanded": {},
+    "runsPinned": [],
+    "runsHidden": [],
+    "runsHiddenMode": "SHOW_ALL",
+    "runsVisibilityMap": {},
+    "runListHidden": False,
+    "viewMaximized": False,
+    "groupBy": None,
+    "groupsExpanded": {},
+    "useGroupedValuesInCharts": True,
+    "hideEmptyCharts": True,
+    "autoRefreshEnabled": True,
+    "isAccordionReordered": False,
+    "chartsSearchFilter": "",
+}
 SECTION = {
     "uuid": "adamx",
     "name": "Sweep",
@@ -185,7 +210,7 @@ def _of_parents() -> dict[str, Any]:
 
 
 def _deflated(state: Mapping[str, Any]) -> str:
-    page = json.dumps(state, separators=(",", ":"))
+    page = json.dumps({**WHOLE, **state}, separators=(",", ":"))
     return "deflate;" + base64.b64encode(zlib.compress(page.encode(), 9)).decode()
 
 
