@@ -293,7 +293,7 @@ def _run(problem: Model, chunk: Chunk, frame: Any, to: Library, shapes: list[tup
         if chunk.tick:
             chunk.tick(runs * t)
     last = np.full(1, chunk.steps, np.int64)
-    carry, _ = look(carry, chunk.steps, put(_drawn(seeds, last, count, problem.batch)[0]))
+    carry, _ = frame.compiled(look)(carry, chunk.steps, put(_drawn(seeds, last, count, problem.batch)[0]))
     x, f, m = carry[0], carry[4], carry[5]
     return Results(
         optimizer=rule.name,

@@ -69,9 +69,8 @@ def test_a_model_has_the_loss_curve_of_the_kernel(name, made):
 
 
 SHOWN = {
-    "adam": OF_TASKS, "rmsprop": OF_TASKS, "adopt": OF_TASKS, "lamb": OF_TASKS, "stable_adamw": OF_TASKS,
+    "adam": OF_TASKS, "rmsprop": OF_TASKS, "lamb": OF_TASKS, "lion": ("grad_norm", "update_rms", "largest_step"),
     "sgd": ("grad_norm", "largest_step", "effective_lr", "sharpness"),
-    "lion": ("grad_norm", "update_rms", "largest_step"),
 }  # fmt: skip
 
 
