@@ -96,14 +96,9 @@ class _Torch:
             slope = func.grad(lambda leaves: self.model.loss(self.tree(leaves), batch))
             return func.jvp(slope, (leaves,), (along,))[1]
 
-        try:
-            with warnings.catch_warnings():
-                warnings.filterwarnings(
-                    "ignore", r"`torch\.jit\.script` is deprecated"
-                )  # torch's own first jvp calls it
-                return tuple(part.detach() for part in func.vmap(one)(leaves, along))
-        except NotImplementedError as error:  # of an operation that torch has not in forward mode
-            raise InputError(f"instrument 'sharpness' needs a loss with forward derivatives: {error}") from error
+        with warnings.catch_warnings():  # torch's own first jvp calls what it warns of
+            warnings.filterwarnings("ignore", r"`torch\.jit\.script` is deprecated")
+            return tuple(part.detach() for part in func.vmap(one)(leaves, along))
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         return function
@@ -269,7 +264,11 @@ def _run(problem: Model, chunk: Chunk, frame: Any, to: Library, shapes: list[tup
             return np.concatenate(each, axis=1, dtype=chunk.dtype)
 
         def product(u: np.ndarray) -> np.ndarray:
-            found = frame.curvature(shaped(x), shaped(flat_leaves(u)), data)
+            try:
+                found = frame.curvature(shaped(x), shaped(flat_leaves(u)), data)
+            except (NotImplementedError, TypeError) as error:  # as torch and jax say that an operation has none
+                why = f"{problem.name} has none: {error}".partition(r"\n")[0].splitlines()[0]
+                raise InputError(f"instrument 'sharpness' needs a loss with forward derivatives; {why}") from error
             return flat(tuple(part.reshape(runs, -1) for part in found))
 
         looks.show(record, [flat(part) for part in (x, *parts)], lr, limit, product)

@@ -120,6 +120,13 @@ def test_what_models_have_not_is_said():
     for chosen, said in [("path", "'path' is of landscapes; model is a model"), ("crossings", "is of landscapes")]:
         with pytest.raises(InputError, match=said):
             adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, instruments=[chosen])
+    torch = pytest.importorskip("torch")
+    far = Model(
+        lambda p, batch: torch.cdist(batch[0] @ p["w"], batch[0]).mean(), lambda _: {"w": torch.eye(3)}, (np.eye(3),)
+    )
+    with pytest.raises(InputError, match="'sharpness' needs a loss with forward derivatives; model has none") as error:
+        adamx.simulate("sgd", far, {"lr": 0.1}, steps=1, instruments=["sharpness"])
+    assert len(str(error.value).splitlines()) == 1
     with pytest.raises(InputError, match="backend=cpu"):
         adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, backend="cuda")
 
