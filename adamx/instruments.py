@@ -44,7 +44,7 @@ LIMIT = Need(
     lambda rule, problem: rule.alternating is not None, "needs an optimizer with `alternating`; {rule} has none"
 )
 EPS = Need(lambda rule, problem: "eps" in rule.Hyper._fields, "needs an optimizer with an eps; {rule} has none")
-LANDSCAPE = Need(lambda rule, problem: isinstance(problem, Landscape), "is of landscapes; {problem} is a task")
+LANDSCAPE = Need(lambda rule, problem: isinstance(problem, Landscape), "is of landscapes; {problem} is a {kind}")
 CURVATURE = Need(
     lambda rule, problem: not isinstance(problem, Task) or problem.model.curvature("float64", ALONE) is not None,
     "needs a model with a `curvature`; {problem} has none",
@@ -238,7 +238,8 @@ def check(chosen: object, rule: Rule, problem: Problem) -> tuple[str, ...]:
             raise unknown("instrument", name, INSTRUMENTS)
         for need in INSTRUMENTS[name].needs:
             if not need.met(rule, problem):
-                raise InputError(f"instrument {name!r} {need.words.format(rule=rule.name, problem=problem.name)}")
+                said = {"rule": rule.name, "problem": problem.name, "kind": type(problem).__name__.lower()}
+                raise InputError(f"instrument {name!r} {need.words.format(**said)}")
     return tuple(name for name in ORDER if name in typed)
 
 

@@ -285,6 +285,7 @@ class OnArrays:
         self.update = tensorized(rule.update, to)
         self.pool = rule.pool and tensorized(rule.pool, to)
         self.preconditioner = rule.preconditioner and tensorized(rule.preconditioner, to)
+        self.alternating = rule.alternating and tensorized(rule.alternating, to)
 
     def step(self, x: Any, g: Any, state: Any, h: Any, now: Any, over: int | tuple[int, ...] = ()) -> tuple[Any, Any]:
         """(x, state) after a step of one tensor.
@@ -294,12 +295,27 @@ class OnArrays:
                 broadcast with them, such as (runs, 1).
             over: the axes of one run's tensor, for the means of a rule with a pool; all if empty.
         """
+        return self.update(x, g, state, h, now, *self._mean(x, g, state, h, now, over))
+
+    def rates(
+        self, x: Any, g: Any, state: Any, clock: Any, h: Any, now: Any, over: int | tuple[int, ...] = ()
+    ) -> tuple[Any, Any]:
+        """sqrt(v_hat) and the effective rate of a step of one tensor, before it; (0, 0) of a rule that has none.
+
+        They broadcast with x. The arguments are those of `step`, with the clock of `per_step`.
+        """
+        if not self.preconditioner:
+            return 0.0, 0.0
+        return self.preconditioner(x, g, state, clock, h, now, *self._mean(x, g, state, h, now, over))
+
+    def _mean(self, x: Any, g: Any, state: Any, h: Any, now: Any, over: int | tuple[int, ...]) -> tuple[Any, ...]:
+        """The Pool of a tensor, for a rule that has one."""
         if not self.pool:
-            return self.update(x, g, state, h, now)
+            return ()
         terms = self.pool(x, g, state, h, now)
         axes = over if over != () else tuple(range(x.ndim))
         means = [(term + 0 * x).mean(axes, keepdims=True) if x.ndim else term for term in terms]
-        return self.update(x, g, state, h, now, type(terms)(*means))
+        return (type(terms)(*means),)
 
 
 on_arrays = cache(OnArrays)

@@ -11,11 +11,13 @@ import pytest
 
 import adamx
 from adamx.inputs.errors import InputError
+from adamx.instruments import INSTRUMENTS, LANDSCAPE
 from adamx.problems import problem
 from adamx.problems._model import Model
 
 RULES = ["sgd", "momentum", "nesterov", "adam", "adamw", "rmsprop", "adagrad", "adabelief", "adopt", "lamb", "radam"]
 TASK = problem("digits_mlp", {"hidden": (8,), "batch": 32})
+OF_TASKS = tuple(name for name in INSTRUMENTS if LANDSCAPE not in INSTRUMENTS[name].needs)
 LR = {"sgd": 0.1, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05}
 
 
@@ -66,6 +68,29 @@ def test_a_model_has_the_loss_curve_of_the_kernel(name, made):
         np.testing.assert_allclose(found.figures[key], values, rtol=1e-9, err_msg=key)
 
 
+SHOWN = {
+    "adam": OF_TASKS, "rmsprop": OF_TASKS, "lamb": OF_TASKS, "lion": ("grad_norm", "update_rms", "largest_step"),
+    "sgd": ("grad_norm", "largest_step", "effective_lr", "sharpness"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("made", [in_torch, in_jax])
+@pytest.mark.parametrize("name", SHOWN)
+def test_a_model_has_the_instruments_of_the_kernel(name, made):
+    hyper = {"lr": LR.get(name, 0.003) * np.array([1.0, 1.0, 0.5]), "seed": [0, 3, 0]}
+    x0 = np.stack([np.concatenate([leaf.ravel() for leaf in start(seed).values()]) for seed in hyper["seed"]])
+    options = {"steps": 40, "record_every": 15, "schedule": "cosine", "instruments": SHOWN[name]}
+    found = adamx.simulate(name, made(), hyper, **options)
+    kernel = adamx.simulate(name, TASK, hyper, x0=x0, **options)
+    curves = [curve for chosen in SHOWN[name] for curve in INSTRUMENTS[chosen].curves]
+    assert set(found.curves) == set(curves)
+    for curve in curves:
+        assert np.isfinite(found.curves[curve][:-1]).all()
+        np.testing.assert_allclose(found.curves[curve], kernel.curves[curve], rtol=1e-9, err_msg=curve)
+    blind = adamx.simulate(name, made(), hyper, **{**options, "instruments": ()})
+    assert np.array_equal(found.loss, blind.loss) and np.array_equal(found.x, blind.x)
+
+
 def test_a_module_and_what_it_may_not_hold():
     torch = pytest.importorskip("torch")
     nn, data = torch.nn, (TASK.x, TASK.y.astype(int))
@@ -92,8 +117,16 @@ def test_what_is_typed_wrong_is_said(options, said):
 
 
 def test_what_models_have_not_is_said():
-    with pytest.raises(InputError, match="grad_norm"):
-        adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, instruments=["grad_norm"])
+    for chosen, said in [("path", "'path' is of landscapes; model is a model"), ("crossings", "is of landscapes")]:
+        with pytest.raises(InputError, match=said):
+            adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, instruments=[chosen])
+    torch = pytest.importorskip("torch")
+    far = Model(
+        lambda p, batch: torch.cdist(batch[0] @ p["w"], batch[0]).mean(), lambda _: {"w": torch.eye(3)}, (np.eye(3),)
+    )
+    with pytest.raises(InputError, match="'sharpness' needs a loss with forward derivatives; model has none") as error:
+        adamx.simulate("sgd", far, {"lr": 0.1}, steps=1, instruments=["sharpness"])
+    assert len(str(error.value).splitlines()) == 1
     with pytest.raises(InputError, match="backend=cpu"):
         adamx.simulate("adam", in_torch(), {"lr": 0.1}, steps=1, backend="cuda")
 
