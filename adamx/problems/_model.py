@@ -60,15 +60,23 @@ class Model:
         """The model of a torch.nn.Module.
 
         Args:
+            module: a module, whose layers every seed draws anew with `reset_parameters`, so that they start as torch
+                starts them; what has no such method stays as it is. Or a function that makes one, such as
+                `lambda: GPT(config)`, called after torch's seed is set: it starts as its own code says.
             loss_fn: f(outputs, targets) -> scalar, such as `torch.nn.functional.cross_entropy`.
             data: (inputs, targets).
-            options: those of Model, such as batch. Every seed draws the parameters anew with `reset_parameters`.
+            options: those of Model, such as batch.
         Raises:
-            InputError: a layer draws random numbers (dropout) or changes buffers (BatchNorm) in a step.
+            InputError: no module; a layer draws random numbers (dropout) or changes buffers (BatchNorm) in a step.
         """
         import copy
 
         import torch
+
+        make = None if isinstance(module, torch.nn.Module) else module
+        module = make() if callable(make) else module
+        if not isinstance(module, torch.nn.Module):
+            raise InputError(f"module is {type(module).__name__}: a torch.nn.Module, or a function that makes one")
 
         for name, layer in module.named_modules():
             kind = type(layer).__name__
@@ -79,12 +87,11 @@ class Model:
                 raise InputError(f"{name or 'module'} is {kind} with dropout {dropped:g}: set it to 0")
 
         def init(seed: int) -> dict[str, Any]:
-            fresh = copy.deepcopy(module)
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                for layer in fresh.modules():
-                    if hasattr(layer, "reset_parameters"):
-                        layer.reset_parameters()
+                fresh = make() if make else copy.deepcopy(module)
+                if not make:
+                    fresh.apply(_redrawn)  # a layer after those that it is made of
             return {name: p.detach() for name, p in fresh.named_parameters()}
 
         def loss(params: Any, batch: Any) -> Any:
@@ -126,3 +133,9 @@ class Model:
     def digest(self) -> str:
         """The content of what is minimised: code of loss and init, parameters of seed 0, data and size of the batch."""
         return identity(self.loss, self.init, *self._first, *self.data, self.batch, self.minimum)
+
+
+def _redrawn(layer: Any) -> None:
+    """Draw the parameters of a layer anew, as torch's layers do when they are made."""
+    for name in ("reset_parameters", "_reset_parameters"):  # the second is MultiheadAttention's and Transformer's own
+        getattr(layer, name, lambda: None)()

@@ -103,6 +103,48 @@ def test_a_module_and_what_it_may_not_hold():
             Model.of(nn.Sequential(nn.Linear(64, 8), layer), nn.functional.cross_entropy, data)
 
 
+def test_every_seed_starts_as_torch_starts_a_layer():
+    """Layers that are made of others too; the constructor itself is the oracle."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    nn = torch.nn
+    data = (np.zeros((4, 3, 8), np.float32), np.zeros(4))
+    for make in (
+        lambda: nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0, batch_first=True),
+        lambda: nn.MultiheadAttention(8, 2),
+        lambda: nn.Sequential(nn.Linear(8, 4), nn.LayerNorm(4), nn.Sequential(nn.ReLU(), nn.Linear(4, 2))),
+    ):
+        model = Model.of(make(), lambda out, y: out.sum(), data)
+        one, other = model.init(1), model.init(2)
+        torch.manual_seed(1)
+        for name, meant in make().named_parameters():
+            same = torch.equal(one[name], other[name])
+            assert same == bool((meant == meant.flatten()[0]).all()), name  # biases 0 and gains 1 are no draws
+            assert abs(one[name].std(correction=0) - meant.std(correction=0)) < 0.5 * meant.std(correction=0) + 1e-9, (
+                name
+            )
+            assert torch.equal(one[name], model.init(1)[name])
+
+
+def test_a_function_that_makes_a_module_starts_it_as_its_own_code_says():
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    nn = torch.nn
+
+    class Small(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer, self.place = nn.Linear(2, 2, bias=False), nn.Parameter(torch.randn(3))
+            nn.init.normal_(self.layer.weight, std=1e-3)
+
+    model = Model.of(Small, nn.functional.mse_loss, (np.zeros((4, 2)), np.zeros((4, 2))))
+    torch.manual_seed(5)
+    meant, state = dict(Small().named_parameters()), torch.random.get_rng_state()
+    for name, leaf in model.init(5).items():
+        assert torch.equal(leaf, meant[name]) and not torch.equal(leaf, model.init(6)[name])
+    assert torch.equal(torch.random.get_rng_state(), state)
+    with pytest.raises(InputError, match=r"module is dict: a torch.nn.Module, or a function"):
+        Model.of({}, nn.functional.mse_loss, (np.zeros((4, 2)), np.zeros((4, 2))))
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
