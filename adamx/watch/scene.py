@@ -214,7 +214,7 @@ class Scene:
             said.append(f"the loss was {self.least[1]:.3g} by step {self.least[0]} and is {self.end:.3g} at the end")
         elif self.flat:
             since = self.steps[len(self.steps) // 4]
-            said.append(f"the loss has not fallen since step {since} and stays near {self.end:.3g}, maybe its least")
+            said.append(f"the loss has not fallen since step {since} and stays near {self.end:.3g}")
         if self.rough:
             said.append("the loss of all data goes up and down from step to step")
         return said
