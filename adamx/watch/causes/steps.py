@@ -111,16 +111,18 @@ def edge_of_stability(scene: Scene) -> Cause | None:
             f"the weights grow to {grew:.3g} times their size within {WITHIN} steps, and the loss stays above "
             f"{scene.end / scene.start:.0%} of the first: updates throw them out to where the loss is flat"
         )
-    lr = most = scene.most("lr", 0, np.inf)
     if beside:
         evidence.append(
             f"an update is {beside:.1%} of the weights (root mean square; well below 1 % does better), and the loss of "
             f"the last quarter is still {scene.fall:.0%} of that of the second"
         )
-        sure, lr = max(sure, 0.7), most * (GOOD / beside) ** 2  # the weights grow with lr, so updates go with its root
+        sure = max(sure, 0.7)
     if not evidence:
         return None
-    lr = min(lr, most / max(1.25 * over, 1.25))
+    factor = 1 / max(1.25 * over, 1.25)
+    if beside:
+        factor = min(factor, (GOOD / beside) ** 2)  # the weights grow with lr: updates go with about its root
+    lr = factor * scene.most("lr", 0, np.inf)
     return Cause("edge_of_stability", sure, tuple(evidence), f"lr = {lr:.2g}")
 
 
