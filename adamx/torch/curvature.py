@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 
 class Curvature(NamedTuple):
@@ -43,7 +44,9 @@ def curvature(
         multipliers: P^-1, a tensor for each parameter.
         vector: what the last call gave. products: of the power iteration.
     """
-    with torch.random.fork_rng(devices=sorted({p.device for p in params if p.is_cuda}, key=str)), torch.enable_grad():
+    devices = sorted({p.device for p in params if p.is_cuda}, key=str)
+    # flash attention has no second derivative
+    with torch.random.fork_rng(devices=devices), torch.enable_grad(), sdpa_kernel(SDPBackend.MATH):
         found = torch.autograd.grad(loss(), params, create_graph=True, allow_unused=True)
     used = [i for i, g in enumerate(found) if g is not None and g.requires_grad]
     some, grads, scale = ([part[i] for i in used] for part in (params, found, multipliers))

@@ -21,6 +21,7 @@ from adamx.engine.stepper.tensors import memory
 from adamx.portable import portable
 from adamx.portable.cache import cached
 from adamx.portable.precision import NEAREST
+from adamx.torch import threads
 from adamx.torch.formulas import NUMBERS, Formula, scales
 
 TILE = 4096
@@ -228,7 +229,8 @@ def _fused(
     # the row's order: a b c eps scale coupled decoupled ratio sign decay beta1 inverse
     out, rates = np.empty((len(tiles), len(Sums._fields))), np.empty(slots)
     everything = np.asarray(SimpleNamespace(__array_interface__=memory(base, span, stored)))
-    kernel(kind, dtype)(everything, tiles, (address - base) // itemsize, numbers, float(lr), out, rates)
+    with threads.kept():
+        kernel(kind, dtype)(everything, tiles, (address - base) // itemsize, numbers, float(lr), out, rates)
     starts = np.searchsorted(tiles[:, 0], np.arange(len(sizes)))
     sums = np.add.reduceat(out, starts, axis=0)
     sums[:, -1] = np.maximum.reduceat(out[:, -1], starts)

@@ -17,6 +17,7 @@ from adamx.engine.stepper.tensors import ITEMSIZE, Extents, describe
 from adamx.engine.stepper.tiles import Tiling
 from adamx.inputs.errors import InputError
 from adamx.optimizers import Rule
+from adamx.torch import threads
 
 
 @cache
@@ -89,7 +90,8 @@ class Fused:
         self.t += 1
         self.time.advance(self.numbers, h, self.t)
         if len(self.tiling.tensors):
-            self.launcher.step(self.numbers, stream)
+            with threads.kept():
+                self.launcher.step(self.numbers, stream)
         torch.autograd.graph.increment_version(self.params)
 
     @property

@@ -8,6 +8,8 @@
     nonfinite   a loss or a gradient that is NaN or infinite
     risen       the last losses lie a factor of 2 above the least that there were
     stalled     the last losses lie above `STALLED` of the first, after 100 steps
+    flat        the last quarter of the losses lies no lower than the second, by a hundredth or twice the error of both
+                medians, while lr is as large as ever, the loss above a tenth of the first and the gradient not small
     rough       of a loss of all data: a fifth of the later steps go up, by a twentieth or more
 
 Where no loss was told, the norm of the gradient stands for it in episodes, and nothing else can be said.
@@ -27,6 +29,8 @@ JUMP, JUMP_ALONE, SIGMAS = 2.5, 4.0, 6.0
 EARLY, EARLY_RISE, FIRST = 40, 1.5, 5
 RISEN, STALLED = 2.0, 0.98
 VISIBLE, VISIBLE_OF_BATCH = 1e-9, 0.1
+FLAT, FLAT_ERRORS, HIGH = 0.99, 2.0, 0.1  # of the loss before; of the medians; of the first loss
+LOWERED, SMALL_GRADIENT = 0.5, 0.02  # of the largest lr; of the first gradients
 ROUGH_STEP, ROUGH_SHARE = 1.05, 0.2
 FEW = 10  # steps after which something can be said
 NEAR = 30  # steps in which what happened at one can be the cause of what is seen
@@ -151,6 +155,40 @@ class Scene:
         return self.has_loss and len(self.values) >= 100 and self.end > STALLED * self.start
 
     @cached_property
+    def fall(self) -> float:
+        """The last quarter of the losses over the second; NaN where it says nothing of the training.
+
+        That is so of few losses, of an lr that was lowered, and where the gradient has become small: it has converged.
+        """
+        y, quarter = self.values, self.length // 4
+        norms = self.rows("norm", self.tape.first, np.inf)
+        if not self.has_loss or len(y) < 100 or any(self._lowered(group) for group in range(len(self.tape.lr))):
+            return np.nan
+        if len(norms) and np.median(norms[-quarter:]) < SMALL_GRADIENT * np.median(norms[:FEW]):
+            return np.nan
+        earlier, last = self._quarters
+        return float(np.median(last) / np.median(earlier)) if np.median(earlier) > 0 else np.nan
+
+    def _lowered(self, group: int) -> bool:
+        _, lr = self.tape.series("lr", group)
+        lr = lr[np.isfinite(lr)]
+        return len(lr) > 0 and bool(np.median(lr[-len(lr) // 4 :]) < LOWERED * lr.max())
+
+    @property
+    def _quarters(self) -> tuple[np.ndarray, np.ndarray]:
+        quarter = len(self.values) // 4
+        return self.values[quarter : 2 * quarter], self.values[-quarter:]
+
+    @cached_property
+    def flat(self) -> bool:
+        if np.isnan(self.fall) or self.stalled or self.risen or not self.end > HIGH * self.start:
+            return False
+        earlier, last = self._quarters
+        scatter = 1.4826 * float(np.median(np.abs(np.diff(self.values[len(earlier) :])))) / np.sqrt(2)
+        error = 1.2533 * scatter * np.sqrt(2 / len(last)) / float(np.median(earlier))  # of two medians
+        return self.fall > min(FLAT, 1 - FLAT_ERRORS * error)
+
+    @cached_property
     def rough(self) -> bool:
         y = self.values[len(self.values) // 2 :]
         if not (self.has_loss and self.tape.exact and len(y) >= 50):
@@ -174,6 +212,9 @@ class Scene:
             said.append(f"the loss has not fallen: {self.start:.3g} at the start, {self.end:.3g} at the end")
         elif self.risen:
             said.append(f"the loss was {self.least[1]:.3g} by step {self.least[0]} and is {self.end:.3g} at the end")
+        elif self.flat:
+            since = self.steps[len(self.steps) // 4]
+            said.append(f"the loss has not fallen since step {since} and stays near {self.end:.3g}")
         if self.rough:
             said.append("the loss of all data goes up and down from step to step")
         return said
@@ -204,6 +245,30 @@ class Scene:
     def most(self, name: str, low: float, high: float) -> float:
         some = self.rows(name, low, high)
         return float(some.max()) if len(some) else np.nan
+
+    @cached_property
+    def untouched(self) -> float:
+        """The weights before the first step (root mean square); NaN where that was not measured."""
+        at, weights = self.tape.series("weight_rms")
+        if not len(at):
+            return np.nan
+        moved = self.tape.series("step_rms")[1][0] * self.rows("lr", at[0], at[0])[:1].sum()
+        left = weights[0] ** 2 - (moved**2 if moved == moved else 0.0)
+        return float(np.sqrt(max(left, (weights[0] / 10) ** 2)))
+
+    @cached_property
+    def beside(self) -> float:
+        """The updates beside the weights, a step, over the last three quarters; NaN where they were not measured."""
+        group = self.tape.groups.index(self.main) if self.main else 0
+        if group >= len(self.tape.parts):
+            return np.nan
+        at, moved = self.tape.series("step_rms", group)
+        _, weights = self.tape.series("weight_rms", group)
+        _, lr = self.tape.series("lr", group)
+        with np.errstate(all="ignore"):
+            some = (moved * lr[at - self.tape.first] / weights)[at >= self.tape.first + self.tape.steps // 4]
+        some = some[np.isfinite(some)]
+        return float(np.median(some)) if len(some) else np.nan
 
     def ratio(self, low: float, high: float) -> tuple[float, int]:
         """The largest curvature over its limit at those steps, and when; NaN where it was not measured.

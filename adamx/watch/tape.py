@@ -120,7 +120,7 @@ class Tape:
         if name == "lr":
             return every, np.array(self.lr[group or 0])
         if name == "norm":
-            return every, np.array(self.norm)
+            return every[: len(self.norm)], np.array(self.norm)  # a log may have none
         if name in CURVATURES:
             return np.array(self.curvature_steps, int), np.array(self.curvatures[name], float)
         return np.array(self.rows, int), np.array((self.whole if group is None else self.parts[group])[name], float)

@@ -83,4 +83,6 @@ def judge(tape: Tape) -> Verdict:
     symptoms = tuple(scene.symptoms)
     named = [c.name for c in causes if c.sure >= POSSIBLE]
     name = named[0] if named else "unknown" if symptoms else "healthy"
+    if name == "unknown" and scene.flat:
+        notes.append("Whether a smaller loss can be reached is not known here.")
     return Verdict(name, tuple(causes), symptoms, tuple(notes), tape.regime)

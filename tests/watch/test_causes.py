@@ -134,6 +134,53 @@ def test_weights_that_the_first_updates_throw_out_are_named():
     assert judge(slow).cause == "healthy"
 
 
+def drifting(loss, beside, lr=0.03, **curves):
+    """A tape whose updates are a share of the weights, of 0.05."""
+    rates = np.broadcast_to(lr, len(loss))
+    tape = tape_of(loss, rates, **curves)
+    return measure(tape, weight_rms=lambda t: 0.05, step_rms=lambda t: beside * 0.05 / rates[t - 1])
+
+
+def plateau(level=2.6, n=400):
+    """From 4.2 down to a level within 100 steps, and there it stays, with the scatter of minibatches."""
+    return (level + (4.2 - level) * np.exp(-np.arange(n) / 25)) * np.exp(0.04 * np.random.default_rng(3).normal(size=n))
+
+
+def test_updates_that_are_large_beside_the_weights_hold_a_loss_up():
+    found = judge(drifting(plateau(), 0.022))
+    assert found.cause == "edge_of_stability" and "2.2% of the weights" in str(found)
+    assert found.causes[0].change == "lr = 0.003"
+    assert "edge_of_stability" not in names(drifting(plateau(), 0.008))  # as healthy ones are
+    assert judge(drifting(falling(400, 0.04), 0.022)).cause == "healthy"  # it falls none the less
+    slowing = plateau() * np.linspace(1.1, 0.9, 400)
+    assert judge(drifting(slowing, 0.022)).cause == "edge_of_stability"
+    assert judge(drifting(slowing, 0.008)).cause == "healthy"  # nine tenths of what it was
+
+
+def test_a_loss_that_stays_where_it_is_may_be_at_its_least():
+    found = judge(tape_of(plateau()))
+    assert found.cause == "unknown" and not found.causes
+    assert found.symptoms == ("the loss has not fallen since step 101 and stays near 2.62",)
+    assert "Whether a smaller loss can be reached" in found.notes[0]
+    assert judge(tape_of(plateau(), np.where(np.arange(400) < 250, 1e-3, 1e-4))).cause == "healthy"  # lr was lowered
+    assert judge(tape_of(plateau(), norm=np.exp(-np.arange(400) / 50))).cause == "healthy"  # the gradient is gone
+    assert judge(tape_of(plateau(0.3))).cause == "healthy"  # low enough
+    assert judge(tape_of(plateau() * np.linspace(1.02, 0.98, 400))).cause == "healthy"  # it falls by 3 %
+
+
+def test_a_loss_thrown_up_by_the_first_updates_and_held_there_is_the_lrs_fault():
+    loss = plateau(2.9)
+    loss[1:15] = 8
+    thrown = measure(
+        tape_of(loss, 0.1, beta2=0.999, weight_decay=0.1),
+        step_rms=lambda t: 1.0 if t == 1 else 0.03,
+        weight_rms=lambda t: 0.11 if t == 1 else min(0.43, 0.2 * t),  # 0.046 before the first step
+        decay=lambda t: 1.2,
+    )
+    assert Scene(thrown).untouched == pytest.approx(0.046, rel=0.01)
+    assert names(thrown) == ["edge_of_stability", "no_warmup"]  # and the decay only brings the weights back
+
+
 def test_an_optimizer_that_never_converged_does_not_need_a_larger_eps():
     loss = falling(400)  # to a tenth
     loss[300:] = 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from functools import partial
 
 import numpy as np
 import pytest
@@ -40,7 +41,10 @@ def start():
     return [jnp.asarray(w) for w in START]
 
 
-def scanned(optimizer, figures=True):
+QUICK = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}  # to compile
+
+
+def scanned(optimizer, figures=True, compiler=QUICK):
     """A training in one jit: ((params, state), (losses, updates, figures))."""
 
     def step(carry, rows):
@@ -50,8 +54,11 @@ def scanned(optimizer, figures=True):
         out = loss, updates, state.figures if figures else None
         return (optax.apply_updates(params, updates), state), out
 
-    run = jax.jit(lambda p: jax.lax.scan(step, (p, optimizer.init(p)), jnp.asarray(BATCHES)))
+    run = jax.jit(lambda p: jax.lax.scan(step, (p, optimizer.init(p)), jnp.asarray(BATCHES)), compiler_options=compiler)
     return run(start())
+
+
+gradient = jax.jit(jax.grad(loss_of))
 
 
 def watched_by_torch(make):
@@ -122,11 +129,12 @@ MADE = {
 }
 
 
-@pytest.mark.parametrize(("name", "jitted"), [*((name, True) for name in MADE), ("adam", False)])
+@pytest.mark.parametrize(("name", "jitted"), [*((name, True) for name in MADE), ("lion", False)])
 def test_updates_are_the_same_to_the_bit(name, jitted):
     bare, optimizer = MADE[name](), adamx.optax.watch(MADE[name](), every=2, learning_rate=1e-2)
-    wrap = jax.jit if jitted else lambda f: f
-    update, peer, gradient = wrap(optimizer.update), wrap(bare.update), jax.jit(jax.grad(loss_of))
+    options = None if name in ("adam", "clipped") else QUICK  # fusion, which could change bits, is the same in both
+    wrap = partial(jax.jit, compiler_options=options) if jitted else lambda f: f
+    update, peer = wrap(optimizer.update), wrap(bare.update)
     params = start()
     state, alone = optimizer.init(params), bare.init(params)
     for rows in BATCHES[: 7 if jitted else 2]:
@@ -150,8 +158,8 @@ def test_in_one_jit_with_the_loss_only_the_fusion_of_the_gradients_may_change():
     fenced = optax.GradientTransformation(
         bare.init, lambda g, s, p=None: bare.update(jax.lax.optimization_barrier(g), s, p)
     )
-    (params, _), _ = scanned(adamx.optax.watch(fenced, **options))
-    (alone, _), _ = scanned(fenced, figures=False)
+    (params, _), _ = scanned(adamx.optax.watch(fenced, **options), compiler=None)
+    (alone, _), _ = scanned(fenced, figures=False, compiler=None)
     assert all(map(np.array_equal, params, alone))
 
 
@@ -169,12 +177,13 @@ def test_settings_are_watched_side_by_side_under_vmap():
         state = optax.tree.set(optimizer.init(start()), learning_rate=rate)
         return jax.lax.scan(step, (start(), state), jnp.asarray(BATCHES))[1]
 
-    losses, figures = jax.jit(jax.vmap(train))(rates)
+    compiled = partial(jax.jit, compiler_options=QUICK)
+    losses, figures = compiled(jax.vmap(train))(rates)
+    one = compiled(train)
     lanes = optimizer.lanes(figures, losses)
     for rate, lane, values in zip(rates, lanes, losses, strict=True):
         alone = adamx.optax.watch(optax.adam, learning_rate=float(rate), every=5)
-        _, (_, _, peer) = scanned(alone)
-        alone.see(peer)
+        alone.see(one(rate)[1])
         assert lane.tape.series("lr")[1] == pytest.approx(float(rate))
         assert lane.tape.whole["step_rms"][0] == pytest.approx(alone.tape.whole["step_rms"][0], rel=1e-4)
         assert list(lane.tape.loss) == pytest.approx(np.asarray(values).tolist()) and lane.tape.rows == alone.tape.rows
@@ -191,7 +200,7 @@ def test_clipping_within_is_seen_in_the_lag_and_not_in_the_norm(x64):
     chained = optax.chain(optax.clip_by_global_norm(0.1), outside)
     params = start()
     state, peer = inside.init(params), chained.init(params)
-    gradient, update, other = map(jax.jit, (jax.grad(loss_of), inside.update, chained.update))
+    update, other = (jax.jit(o.update, compiler_options=QUICK) for o in (inside, chained))
     for rows in BATCHES[:10]:
         g = gradient(params, rows)
         updates, state = update(g, state, params)
@@ -246,7 +255,7 @@ def test_parameters_in_bfloat16_lose_updates():
     params = {"w": jnp.ones((64,), jnp.bfloat16), "step": jnp.ones((), jnp.float32)}
     optimizer = adamx.optax.watch(optax.adamw, learning_rate=1e-4, every=1)
     g = jax.tree.map(jnp.ones_like, params)
-    _, state = jax.jit(optimizer.update)(g, optimizer.init(params), params)
+    _, state = jax.jit(optimizer.update, compiler_options=QUICK)(g, optimizer.init(params), params)
     optimizer.see(state)
     assert optimizer.tape.whole["lost_updates"] == pytest.approx([64 / 65])
     assert optimizer.tape.groups[0]["dtype"] == "bfloat16/float32"
@@ -256,7 +265,7 @@ def test_what_is_not_finite_and_what_is_dead_shows():
     params = {"a": jnp.ones(20), "b": jnp.ones(20)}
     optimizer = adamx.optax.watch(optax.adam, learning_rate=0.1, every=1)
     state = optimizer.init(params)
-    update = jax.jit(optimizer.update)
+    update = jax.jit(optimizer.update, compiler_options=QUICK)
     for i in range(3):
         g = {"a": jnp.ones(20) if i < 2 else jnp.full(20, jnp.nan), "b": jnp.zeros(20)}
         _, state = update(g, state, params)
@@ -269,7 +278,7 @@ def test_what_is_not_finite_and_what_is_dead_shows():
 def test_multisteps_has_a_step_for_several_minibatches():
     inner = adamx.optax.watch(optax.adam, learning_rate=1e-2)
     optimizer, params = optax.MultiSteps(inner, 3), start()
-    state, gradient, update = optimizer.init(params), jax.jit(jax.grad(loss_of)), jax.jit(optimizer.update)
+    state, update = optimizer.init(params), jax.jit(optimizer.update, compiler_options=QUICK)
     for i, rows in enumerate(BATCHES[:12]):
         _, state = update(gradient(params, rows), state, params)
         if i >= 2:
@@ -278,26 +287,27 @@ def test_multisteps_has_a_step_for_several_minibatches():
 
 
 def test_a_training_goes_on_from_a_checkpoint_and_a_lost_state_is_noticed():
-    optimizer = adamx.optax.watch(optax.adam, learning_rate=1e-2)
-    (params, state), _ = scanned(optimizer)
-    again, lost = (adamx.optax.watch(optax.adam, learning_rate=1e-2, step=step) for step in (0, STEPS))
-    g = jax.grad(loss_of)(params, BATCHES[0])
+    optimizer, params = adamx.optax.watch(optax.adam, learning_rate=1e-2), start()
+    again, lost = (adamx.optax.watch(optax.adam, learning_rate=1e-2, step=step) for step in (0, 8))
+    update, g = jax.jit(optimizer.update, compiler_options=QUICK), gradient(params, BATCHES[0])
+    state = optimizer.init(params)
+    for _ in range(8):
+        _, state = update(g, state, params)
     for w, kept in ((again, state), (lost, optimizer.init(params))):
-        update = jax.jit(w.update)
         for _ in range(5):
             _, kept = update(g, kept, params)
             w.see({"params": params, "opt_state": kept}, 1.0)
-        assert (w.tape.first, w.tape.last) == (STEPS + 1, STEPS + 5)
-    assert not again.tape.events and [(e.step, e.kind) for e in lost.tape.events] == [(STEPS + 1, "moments_lost")]
-    _, anew = jax.jit(again.update)(g, again.init(params), params)
+        assert (w.tape.first, w.tape.last) == (9, 13)
+    assert not again.tape.events and [(e.step, e.kind) for e in lost.tape.events] == [(9, "moments_lost")]
+    _, anew = update(g, again.init(params), params)
     again.see(anew, 1.0)
-    assert [(e.step, e.kind) for e in again.tape.events] == [(STEPS + 6, "moments_lost")]
+    assert [(e.step, e.kind) for e in again.tape.events] == [(14, "moments_lost")]
 
 
 def test_unusual_steps_are_measured():
     params = {"w": jnp.ones(10)}
     optimizer = adamx.optax.watch(optax.sgd, learning_rate=1e-3, every=50)
-    state, update = optimizer.init(params), jax.jit(optimizer.update)
+    state, update = optimizer.init(params), jax.jit(optimizer.update, compiler_options=QUICK)
     for t in range(1, 31):
         _, state = update({"w": jnp.full(10, 100.0 if t == 20 else 1.0)}, state, params)
         if t % 2 == 0:  # every other step is seen

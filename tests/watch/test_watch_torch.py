@@ -150,6 +150,34 @@ def test_the_quantiles_of_large_tensors_are_of_an_even_sample():
         assert rank == pytest.approx(q, abs=4 * np.sqrt(q * (1 - q) / len(part.rates)))
 
 
+@pytest.mark.parametrize("kind", [torch.optim.Adam, lambda p: adamx.torch.Optimizer(p, "adam", lr=1e-3)])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_torch_keeps_its_number_of_threads(kind, threads):
+    p, before = torch.nn.Parameter(torch.zeros(10)), torch.get_num_threads()
+    optimizer = kind([p])
+    p.grad = torch.ones(10)
+    try:
+        torch.set_num_threads(threads)
+        with adamx.watch(optimizer):
+            optimizer.step()
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_the_curvature_of_attention_is_measured():
+    q = torch.nn.Parameter(torch.randn(1, 2, 8, 4, generator=torch.Generator().manual_seed(0)))
+    optimizer = torch.optim.Adam([q], lr=1e-3)
+
+    def loss_of():
+        return torch.nn.functional.scaled_dot_product_attention(q, q, q, is_causal=True).pow(2).mean()
+
+    with adamx.watch(optimizer, loss_of) as w:
+        loss_of().backward()
+        optimizer.step()
+    assert math.isfinite(w.tape.curvatures["curvature"][0])
+
+
 def test_a_glance_is_the_norm():
     few = [torch.randn(100, 7), torch.randn(3), torch.randn(20_000)]
     assert glance(few) == pytest.approx(float(torch.cat([g.flatten() for g in few]).norm()), rel=1e-6)

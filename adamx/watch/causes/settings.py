@@ -93,7 +93,7 @@ def dead_coordinates(scene: Scene) -> Cause | None:
 
 
 PULL = 0.5  # the decay's part over that of the rest
-SHRUNK, GROWN = 0.7, 2.0  # times the first weights
+SHRUNK, GROWN = 0.7, 2.0  # times the first weights; grown ones were thrown out, and decay brings them back
 
 
 def weight_decay(scene: Scene) -> Cause | None:
@@ -108,7 +108,7 @@ def weight_decay(scene: Scene) -> Cause | None:
     shrunk = left < SHRUNK * weights
     # weights that the decay has brought to 0 have no decay any more
     pull = float(np.fmax(early, late)) if shrunk else late
-    if not pull >= PULL or left > GROWN * weights:
+    if not pull >= PULL or scene.most("weight_rms", first, last) > GROWN * scene.untouched:
         return None
     evidence = [f"the decay's part is {pull:.2g} times as large as the rest of the {_decayed(scene)}"]
     if shrunk:

@@ -78,15 +78,27 @@ GREW, WITHIN, DONE = 8.0, 100, 0.1  # times the first weights, in as many steps;
 
 def _thrown(scene: Scene) -> float:
     """How many times the weights grew in the first steps, where that is too much and the loss did not become small."""
-    steps, weights = scene.tape.series("weight_rms")
-    some = weights[steps <= scene.tape.first + WITHIN]
-    if not scene.has_loss or not len(some) or not some[0] > 0 or not scene.end > DONE * scene.start:
+    some = scene.rows("weight_rms", 0, scene.tape.first + WITHIN)
+    first = scene.untouched
+    if not scene.has_loss or not len(some) or not first > 0 or not scene.end > DONE * scene.start:
         return 1.0
-    return float(np.nanmax(some) / some[0])
+    return float(some.max() / first)
+
+
+BESIDE, GOOD = 0.0125, 0.007  # updates beside the weights, a step: more is too much; as much does well
+HARDLY, HIGH = 0.8, 0.2  # of the loss before, of the first loss
+
+
+def _beside(scene: Scene) -> float | None:
+    """The updates beside the weights, a step, where they are large all along and the loss hardly falls."""
+    if not scene.fall > HARDLY or not scene.end > HIGH * scene.start:
+        return None
+    beside = scene.beside
+    return beside if beside > BESIDE else None
 
 
 def edge_of_stability(scene: Scene) -> Cause | None:
-    found, grew = unstable(scene), _thrown(scene)
+    found, grew, beside = unstable(scene), _thrown(scene), _beside(scene)
     if found and scene.fact("adaptive") and _converged(scene, found[2]):
         found = None
     evidence, sure, over = [], LIKELY, grew
@@ -99,9 +111,18 @@ def edge_of_stability(scene: Scene) -> Cause | None:
             f"the weights grow to {grew:.3g} times their size within {WITHIN} steps, and the loss stays above "
             f"{scene.end / scene.start:.0%} of the first: updates throw them out to where the loss is flat"
         )
+    if beside:
+        evidence.append(
+            f"an update is {beside:.1%} of the weights (root mean square; well below 1 % does better), and the loss of "
+            f"the last quarter is still {scene.fall:.0%} of that of the second"
+        )
+        sure = max(sure, 0.7)
     if not evidence:
         return None
-    lr = scene.most("lr", 0, np.inf) / max(1.25 * over, 1.25)
+    factor = 1 / max(1.25 * over, 1.25)
+    if beside:
+        factor = min(factor, (GOOD / beside) ** 2)  # the weights grow with lr: updates go with about its root
+    lr = factor * scene.most("lr", 0, np.inf)
     return Cause("edge_of_stability", sure, tuple(evidence), f"lr = {lr:.2g}")
 
 
