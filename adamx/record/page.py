@@ -23,11 +23,11 @@ import numpy as np
 
 from adamx.engine.results import Results
 from adamx.record.children import logarithms
+from adamx.record.store import PARENTS
 from adamx.regimes import REGIMES
 
 TAG = "mlflow.sharedViewState."  # and the view's key
 LONGEST = 5000  # characters of an experiment's tag
-PARENTS = "tags.command LIKE '%'"  # what only sweeps have
 BY_REGIME = {"aggregateFunction": "average", "groupByKeys": [{"mode": "tag", "groupByData": "regime"}]}
 LEGIBLE = 1e-6  # the least number that the page's logarithmic axis does not write as 0
 RUNS = 20  # the best, whose curves are shown: 10, 20 or all, in MLflow

@@ -38,7 +38,7 @@ from adamx.record import description, interrupt, page, tables
 from adamx.record.address import hidden, shown
 from adamx.record.children import MODES, Selection, children, cut, select, text
 from adamx.record.provenance import versions
-from adamx.record.store import NoRunError, Store, open
+from adamx.record.store import PARENTS, NoRunError, Store, open
 from adamx.record.writer import Progress, environment
 from adamx.regimes import REGIMES
 
@@ -109,7 +109,7 @@ def start(
 def points(store: Store) -> set[str]:
     """The identities of all runs that sweeps have recorded in the store's experiment, with a child or without."""
     found: set[str] = set()
-    sweeps = store.client.search_runs([store.experiment.experiment_id], "tags.command LIKE 'python%'")
+    sweeps = store.client.search_runs([store.experiment.experiment_id], PARENTS)
     for run in sweeps:
         with tempfile.TemporaryDirectory() as folder, suppress(MlflowException, OSError, KeyError):
             table = store.artifact(run.info.run_id, "table.parquet", folder)

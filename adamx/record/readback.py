@@ -29,8 +29,7 @@ from adamx.inputs.files import known
 from adamx.record import codec, store
 from adamx.record.address import address, database
 from adamx.record.link import link
-from adamx.record.page import PARENTS
-from adamx.record.store import Store, is_sweep
+from adamx.record.store import PARENTS, Store, is_sweep
 from adamx.regimes import Figures, Marks
 
 TRUST = "let the Python files that the record carries run, though nobody has run them here: read them first"

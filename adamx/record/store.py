@@ -38,6 +38,8 @@ CLIENTS = {  # of artifacts, which MLflow imports when it writes the first one: 
     "abfss": ("azure.storage.filedatalake", "azure-storage-file-datalake azure-identity"),
     "sftp": ("pysftp", "pysftp"),
 }
+PARENTS = "tags.command LIKE '%'"  # what only sweeps have
+LOCAL = "http://127.0.0.1:5000"  # where `mlflow ui` serves
 RETRIES = "5"  # of a request while runs are written: a minute
 
 
@@ -60,11 +62,21 @@ class Store:
     def view(self) -> str:
         """How to look at the runs: a command, or the address of the tracking server."""
         if not isinstance(self.backend, SqlAlchemyStore):
-            runs = f"#/experiments/{self.experiment.experiment_id}/runs?workflowType=machine_learning"
-            return f"{shown(self.uri).rstrip('/')}/{runs}"
+            return f"{shown(self.uri).rstrip('/')}/{self._runs}"
         file = database(self.uri)
         here = file and file.resolve() == Path("mlflow.db").resolve()
         return "mlflow ui" if here else f"mlflow ui --backend-store-uri {shlex.quote(shown(self.uri))}"
+
+    @property
+    def sweeps(self) -> str:
+        """How to look at all sweeps, and at them alone: a command, if it needs one, and the address."""
+        here = f"{self.view}, {LOCAL}/{self._runs}" if isinstance(self.backend, SqlAlchemyStore) else self.view
+        return f"{here}&searchFilter={quote(PARENTS)}"
+
+    @property
+    def _runs(self) -> str:
+        """The page of the experiment's runs, within the UI."""
+        return f"#/experiments/{self.experiment.experiment_id}/runs?workflowType=machine_learning"
 
     def write(
         self,

@@ -97,7 +97,7 @@ def addresses(done: Done, browse: bool = False) -> Iterator[Text]:
     yield Text(f"sweep: {done.run_id} (or `last`); {done.children}")
     if (row := spiked(done.results)) is not None:
         yield Text.assemble("explain a spike: ", (f"python -m adamx.why last:{row}", "bold"))
-    yield Text.assemble("all sweeps: ", (printable(done.store.view), "bold"))
+    yield Text.assemble("all sweeps: ", (printable(done.store.sweeps), "bold"))
 
 
 def spiked(results: Sequence[Results]) -> int | None:
