@@ -33,6 +33,7 @@ hydra:
       seed: range(0,3)
 steps: 30
 """
+NOISY = ("problem=quadratic", "problem.noise=1e-3")  # where seeds differ
 HEAD = "# @package _global_\n"
 
 
@@ -97,7 +98,7 @@ def test_intervals_and_seeds_in_a_file(expand, write):
 
 def test_the_sweepers_params_are_a_sweep(expand, write):
     write(experiment__mine=PARAMS)
-    launches = expand("--config-dir", "conf", "+experiment=mine")
+    launches = expand("--config-dir", "conf", "+experiment=mine", "problem.noise=1e-3")
     assert [(x.problem.name, x.steps) for x in launches] == [("quadratic", 30), ("beale", 30)]
     assert grid(launches[0], "seed", "lr") == [[seed, lr] for seed in range(3) for lr in (0.1, 0.2)]
     (launch,) = expand("--config-dir", "conf", "+experiment=mine", "optimizer.lr=0.7", "problem=beale", "seed=5")
@@ -153,7 +154,7 @@ def test_nothing_in_a_file_is_ignored(type_, write, text, said):
 @pytest.mark.parametrize("written", ["${optimizer.lr}", "${.lr}", "${oc.select:optimizer.lr}"])
 @pytest.mark.parametrize("axis", ["0.1,0.2", "log:0.1:0.2:2", "[0.1,0.2]", "choice(0.1,0.2)"])
 def test_a_hyperparameter_follows_an_axis_row_by_row(expand, written, axis):
-    (launch,) = expand("problem=quadratic", f"optimizer.lr={axis}", f"optimizer.eps={written}", "seed=0,1")
+    (launch,) = expand(*NOISY, f"optimizer.lr={axis}", f"optimizer.eps={written}", "seed=0,1")
     assert grid(launch, "seed", "lr", "eps") == [[seed, lr, lr] for seed in (0, 1) for lr in (0.1, 0.2)]
     assert launch.config["optimizer"]["eps"] == written
 

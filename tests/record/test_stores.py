@@ -17,6 +17,7 @@ from collections.abc import Iterator, Sized
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
@@ -111,7 +112,7 @@ def _seen(client: MlflowClient, run: Run, names: dict[str, str]) -> dict[str, An
     assert info.run_id in info.artifact_uri
 
     def named(text: str) -> str:
-        text = re.sub("experiments/[0-9]+", "experiments/N", text)
+        text = re.sub(r'experiments(/|=\[")[0-9]+', r"experiments\1N", unquote(text))
         return re.sub("[0-9a-f]{32}", lambda found: names.get(found[0], found[0]), text)
 
     histories = {key: client.get_metric_history(info.run_id, key) for key in run.data.metrics}

@@ -474,7 +474,7 @@ MAPS = Path(__file__).parents[2] / "experiments" / "maps.py"
 
 def test_the_flagship_maps_are_as_theory_says():
     maps = runpy.run_path(str(MAPS))
-    _, bowl, [(lr, border)] = maps["eps"](24)
+    _, bowl, [(lr, border, _)] = maps["eps"](24)
     eps_star = np.interp(bowl.columns["lr"], lr, border)
     ratio = bowl.columns["eps"] / eps_star
     soon = bowl.columns["lr"] > 5e-3  # smaller ones have not had the time to come back
