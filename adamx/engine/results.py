@@ -125,6 +125,13 @@ class Results:
             }
         )
 
+    @cached_property
+    def by_setting(self) -> pd.DataFrame:
+        """A row a distinct setting, in no order: what `engine.settings.settings` ranks, again and again."""
+        from adamx.engine.settings import by_setting
+
+        return by_setting(self)
+
     def best(self, n: int = 5, rank: str = "final_loss") -> pd.DataFrame:
         """The n best settings of the swept hyperparameters, the best first; medians over seeds.
 

@@ -37,6 +37,11 @@ def settings(results: Results, rank: str = LOSS) -> pd.DataFrame:
     worse; `agree`, whether all runs share it; medians over the runs of `final_loss` (a lost run counts as infinite),
     of the other `final_` figures and of `reached_step`.
     """
+    return _best_first(results.by_setting, rank)
+
+
+def by_setting(results: Results) -> pd.DataFrame:
+    """The rows of `settings` in no order; `Results.by_setting` keeps them."""
     names = swept(results)
     values = np.column_stack([results.columns[name] for name in names] or [np.zeros(len(results))])
     distinct, group = np.unique(values, axis=0, return_inverse=True)
@@ -61,8 +66,7 @@ def settings(results: Results, rank: str = LOSS) -> pd.DataFrame:
     frame["regime"] = pd.Categorical.from_codes(majority, pd.Index(REGIMES))
     frame["agree"] = counts.max(axis=1) == frame["runs"]
     middle = figures.groupby(group).median() if len(distinct) < len(group) else figures.iloc[np.argsort(group)]
-    frame = frame.join(middle.reset_index(drop=True))
-    return _best_first(frame, rank)
+    return frame.join(middle.reset_index(drop=True))
 
 
 def ranked(results: Sequence[Results], rank: str = LOSS) -> pd.DataFrame:

@@ -34,17 +34,7 @@ from adamx.report.places import LEVELS, LossScale, loss_scale
 LIMIT = 15_000_000  # bytes of the whole file
 AROUND = 50_000  # of them for what is around the data
 PAGE = Path(__file__).parent / "browser"
-SCRIPTS = (
-    "data",
-    "look",
-    "color",
-    "parallel",
-    "map",
-    "curves",
-    "shares",
-    "sides",
-    "report",
-)  # one module, in this order
+SCRIPTS = "data look color parallel map curves shares sides report".split()  # one module, in this order
 SHOWN = ("adamx", "numba", "numpy", "mlflow")  # packages
 SAMPLE = 256  # curves that tell how well curves pack
 

@@ -10,10 +10,14 @@ const colorable = (of) => of.figures.filter((name) => {
 /** Counts are -1 where they never came. */
 const known = (column, value) => Number.isFinite(value) && !(column instanceof Int32Array && value < 0);
 
-/** How a figure colors the runs of some launches: {name, at: the place of a run, NaN where it has none, marker}; null
- * for the regime. */
+/** Color by what is chosen; the other launches are read only where their figures count. */
+async function recolor() {
+  const name = $("color").value;
+  coloring = name === WHOLE ? null : coloringBy(name, await comparable());
+}
+
+/** How a figure colors the runs of some launches: {said, ends, ticks, at: the place of a run, NaN where it has none}. */
 function coloringBy(name, launches) {
-  if (name === WHOLE) return null;
   const values = launches.flatMap((of) => Array.from(of.arrays[`figure.${name}`] ?? []).filter(
     (value) => known(of.arrays[`figure.${name}`], value))).sort((a, b) => a - b);
   const low = values[0], high = values.at(-1), log = low > 0 && high > MANY * low;

@@ -33,7 +33,7 @@ async function start(i) {
   }
   offer("color", [WHOLE, ...colorable(launch)]);
   offer("rank", [...launch.bests.keys()]);
-  coloring = coloringBy($("color").value, await comparable());
+  await recolor();
   launch.best = launch.bests.get($("rank").value);
   fixed = new Map(launch.axes.filter((axis) => axis.gridded).map((axis) => [axis, axis.index[launch.best]]));
   chosen = setting(launch.best);
@@ -93,7 +93,7 @@ index.launches.forEach((title, i) => $("launch").append(element("option", {value
 $("pick").hidden = index.launches.length < 2;
 $("launch").addEventListener("change", () => start(+$("launch").value));
 $("color").addEventListener("change", async () => {
-  coloring = coloringBy($("color").value, await comparable());
+  await recolor();
   maps();
 });
 $("rank").addEventListener("change", () => {

@@ -17,12 +17,16 @@ async function sides() {
   if (now !== launch) return;  // another was chosen meanwhile
   $("beside").hidden = same.length < 2;
   if (same.length < 2) return;
-  for (const part of $("sides").children) Plotly.purge(part);
-  $("sides").replaceChildren(...same.map(() => element("div")));
   const telling = Object.keys(now.names).filter((key) => same.some((of) => of.names[key] !== now.names[key]));
   const called = (of) => telling.map((key) => of.names[key]).join(", ");
+  const key = same.map((of) => `${of.title} ${of.best}`).join("\n");
+  if ($("sides").dataset.key !== key) {  // else a slider was moved
+    $("sides").dataset.key = key;
+    for (const part of $("sides").children) Plotly.purge(part);
+    $("sides").replaceChildren(...same.map(() => element("div")));
+    bestCurves(same, called);
+  }
   same.forEach((of, i) => sideMap($("sides").children[i], of, called(of)));
-  bestCurves(same, called);
 }
 
 function sideMap(div, of, name) {
@@ -35,9 +39,11 @@ function sideMap(div, of, name) {
   const trace = asPoints ? points(of, ownX, ownY, runs) : heat(of, ownX, ownY, cellsOf(of, ownX, ownY, runs));
   if (asPoints) trace.marker = {...trace.marker, size: 5, showscale: false};
   const title = {text: plain(name), font: {size: 13}, y: 0.97};
-  Plotly.newPlot(div, [{...trace, showscale: false}], layout({margin: {l: 66, r: 14, t: 28, b: 46}, title,
+  const drawn = div.on !== undefined;
+  Plotly.react(div, [{...trace, showscale: false}], layout({margin: {l: 66, r: 14, t: 28, b: 46}, title,
     xaxis: scaleAxis(ownX.few, ownX.label, {range: ends(ownX), showgrid: false}),
     yaxis: scaleAxis(ownY.few, ownY.label, {range: ends(ownY), showgrid: false})}), SMALL);
+  if (drawn) return;
   div.style.cursor = "pointer";
   div.on("plotly_click", async () => {
     const i = (await Promise.all(index.launches.map((_, k) => load(k)))).indexOf(of);
