@@ -12,6 +12,8 @@ import torch
 def kept() -> Iterator[None]:
     """Leave torch's number of threads as it is: another one would be slower, and its sums differ in the last bits."""
     threads = torch.get_num_threads()
-    yield
-    if torch.get_num_threads() != threads:
-        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if torch.get_num_threads() != threads:
+            torch.set_num_threads(threads)

@@ -36,8 +36,12 @@ class Seen:
         """Begin; the arguments are those of `adamx.watch.watch.Watch`."""
         self.tape = Tape(every=whole("every", every, 1), first=whole("step", step, 0) + 1, exact=batch == 0)
         self._live = Live(target, whole("batch", batch, 0), minimum)
-        self.recording = importlib.import_module("adamx.watch.recording").Recording() if mlflow else None
+        self._record(mlflow)
         self.closed = False
+
+    def _record(self, mlflow: bool) -> None:
+        """Begin to write to MLflow if it is asked for."""
+        self.recording = importlib.import_module("adamx.watch.recording").Recording() if mlflow else None
 
     def _measured(self) -> None:
         """A row was added to the tape."""

@@ -64,7 +64,7 @@ class Watch(Seen):
         probe = importlib.import_module("adamx.torch.probe").Probe
         self.probe = probe(optimizer, self.tape, every, loss, rarely, scaler)
         self.probe.measured = self._measured
-        self.recording = importlib.import_module("adamx.watch.recording").Recording() if mlflow else None
+        self._record(mlflow)  # an optimizer that cannot be watched leaves no run behind
         self.probe.attach()
 
     def close(self) -> None:
