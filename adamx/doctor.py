@@ -20,12 +20,12 @@ from pathlib import Path
 from time import perf_counter
 from typing import NamedTuple
 
-import numba
 import numpy as np
 
 import adamx
 from adamx.engine.backends import backend
 from adamx.engine.cpu import backend as cpu
+from adamx.engine.cpu import threads as pool
 from adamx.engine.results import Results
 from adamx.engine.simulate import chunks
 from adamx.inputs.commands import command
@@ -79,8 +79,7 @@ def machine() -> Iterator[Finding]:
     """Threads, the SIMD width, the GPU."""
     import llvmlite.binding as llvm  # type: ignore[import-untyped]
 
-    threads, most = numba.get_num_threads(), numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    yield Finding(OK, "threads", f"{threads} of {most}; the machine has {os.cpu_count()} cores")
+    yield Finding(OK, "threads", f"{pool.count()} of {pool.most()}; the machine has {os.cpu_count()} cores")
     features = llvm.get_host_cpu_features()
     widest = next((name for name in WIDTHS if features.get(name)), None)
     if widest:
@@ -169,8 +168,7 @@ def kernels() -> Iterator[Finding]:
     ready, start = cpu.compiled(_test_problem(), chunk), perf_counter()
     _run(1, 1, lr=0.1)
     seconds = perf_counter() - start
-    said = f"{'loaded' if ready else 'compiled'} in {seconds:.1f} s; numba's threads: {numba.threading_layer()}"
-    yield Finding(OK, "kernel", said)
+    yield Finding(OK, "kernel", f"{'loaded' if ready else 'compiled'} in {seconds:.1f} s")
     folder = folder_of(cpu.kernel(_test_problem(), chunk)[1])
     if folder is None:
         yield Finding(WRONG, "cache", "no folder can be written", "set NUMBA_CACHE_DIR to a folder of your own")
@@ -223,12 +221,12 @@ def threshold() -> Iterator[Finding]:
 def threads() -> Iterator[Finding]:
     """The same bits whatever the number of threads."""
     sweep = partial(_run, 500, 50, lr=np.geomspace(1e-4, 1e3, 50), eps=np.geomspace(1e-12, 1, 20))
-    many, before = sweep(), numba.get_num_threads()
+    many, before = sweep(), pool.count()
     try:
-        numba.set_num_threads(1)
+        pool.use(1)
         one = sweep()
     finally:
-        numba.set_num_threads(before)
+        pool.use(before)
     pairs = [(one.loss, many.loss), (one.x, many.x), *((one.figures[k], many.figures[k]) for k in one.figures)]
     same = all(np.array_equal(a, b, equal_nan=True) for a, b in pairs)
     said = f"{len(many):,} runs with 1 and with {before} threads: {'the same' if same else 'not the same'} bits"

@@ -14,6 +14,7 @@ import numpy as np
 
 from adamx import instruments
 from adamx.engine.chunk import Chunk
+from adamx.engine.cpu.threads import share
 from adamx.engine.kernels.sharpness import LOOKED, NEAR, PROBE, PRODUCTS, largest_of_three_diagonals
 from adamx.instruments import Seen
 from adamx.portable import rng, specialise
@@ -53,24 +54,23 @@ class Looks:
             seen: (runs, parameters) each: the point, g, the move, sqrt(v_hat) and the effective rates, as in `Seen`.
             lr, limit: (runs,).
         """
-        point, g, move, root, rate = seen
-        none = np.empty((0, 0), point.dtype)
-        self._measure(point, g, move, root, rate, none, lr, self._eps, limit, self.shown, record)
+        none = np.empty((0, 0), self.shown.dtype)
+        share(self._measure, len(lr), *seen, none, lr, self._eps, limit, self.shown, record)
         if self._first is not None:
-            self.shown[-1, record] = sharpness(product, rate, self._first) / lr
+            self.shown[-1, record] = sharpness(product, seen[-1], self._first) / lr
 
 
 @cache
 def _measuring(shown: tuple[str, ...], dtype: str) -> Callable[..., Any]:
-    """f(the arrays of `Seen`, a row or a number a run, out, record): all curves but the sharpness."""
+    """f(start, stop, the arrays of `Seen`, a row or a number a run, out, record): all curves but the sharpness."""
     measure = instruments.measure(shown, 0, dtype)
 
-    def show(point, g, move, root, rate, none, lr, eps, limit, out, record):
-        for run in numba.prange(len(lr)):
+    def show(start, stop, point, g, move, root, rate, none, lr, eps, limit, out, record):
+        for run in range(start, stop):
             seen = Seen(point[run], g[run], move[run], root[run], rate[run], none, lr[run], eps[run], limit[run])
             measure(seen, out, record, run)
 
-    return cached(numba.njit(parallel=True, error_model="numpy"), show, f"instruments_{dtype}")
+    return cached(numba.njit(nogil=True, error_model="numpy"), show, f"instruments_{dtype}")
 
 
 @cache

@@ -130,7 +130,7 @@ def chunks(
 
 
 def compiled(problem: Problem, chunk: Chunk, backend: str) -> bool:
-    """True if the compiled kernel for a chunk is on the disk; compiling it takes 5 to 15 seconds, once."""
+    """True if the compiled kernel for a chunk is on the disk; compiling it takes 3 to 15 seconds, once."""
     return backends.for_problem(backend, problem).compiled(problem, chunk)
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from adamx import doctor
 from adamx.doctor import NOTE, OK, WRONG
+from adamx.engine.cpu import threads
 
 
 @pytest.fixture(autouse=True)
@@ -92,11 +93,11 @@ def test_another_threshold_is_not_found(monkeypatch, factor):
 
 
 def test_bits_that_depend_on_threads(monkeypatch):
-    before = numba.get_num_threads()
+    before = threads.count()
     said(one(doctor.threads), OK, "the same bits")
-    changed(monkeypatch, lambda r: dataclasses.replace(r, x=r.x + numba.get_num_threads()))
+    changed(monkeypatch, lambda r: dataclasses.replace(r, x=r.x + threads.count()))
     said(one(doctor.threads), WRONG if before > 1 else OK)
-    assert numba.get_num_threads() == before
+    assert threads.count() == before
 
 
 def test_a_cache_that_cannot_be_written(monkeypatch):
@@ -145,8 +146,8 @@ def test_a_real_store_and_a_newer_one(monkeypatch, tmp_path):
 def test_a_machine_without_simd(monkeypatch):
     import llvmlite.binding as llvm
 
-    threads, simd, _ = doctor.machine()
-    said(threads, OK, f"of {numba.config.NUMBA_NUM_THREADS}")
+    many, simd, _ = doctor.machine()
+    said(many, OK, f"of {numba.config.NUMBA_NUM_THREADS}")
     said(simd, OK, "bits")
     monkeypatch.setattr(llvm, "get_host_cpu_features", lambda: {"sse": True, "avx2": False})
     said(list(doctor.machine())[1], WRONG, "none found")

@@ -309,7 +309,7 @@ def test_a_slip_is_a_line_and_no_traceback(folder, composed, typed):
     (folder / "conf").mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("adamx.sweep.estimate.estimate", lambda *_: "an estimate")
-        patch.setattr("numba.set_num_threads", lambda _: None)
+        patch.setattr("adamx.engine.cpu.threads.use", lambda _: None)
         type_(folder, *typed, "dry_run=true", run=RUN)
 
 

@@ -13,7 +13,7 @@ from runs import assert_same
 import adamx
 from adamx.engine import arrays
 from adamx.engine import simulate as engine
-from adamx.engine.cpu import backend, landscape, task
+from adamx.engine.cpu import backend, landscape, task, threads
 from adamx.inputs.errors import InputError
 from adamx.optimizers import optimizers
 from adamx.problems import problem
@@ -129,9 +129,10 @@ def test_bits_do_not_depend_on_threads_chunks_or_neighbours(name, runs, monkeypa
     together = adamx.simulate("adam", hyper=hyper, **arguments)
     assert_same(together, adamx.simulate("adam", hyper=hyper, **arguments))
 
-    numba.set_num_threads(1)
+    monkeypatch.setattr(threads, "count", lambda: 1)
     alone = adamx.simulate("adam", hyper=hyper, **arguments)
-    numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+    monkeypatch.setattr(threads, "count", lambda: 5)
+    assert_same(together, adamx.simulate("adam", hyper=hyper, **arguments))
     assert_same(together, alone)
 
     monkeypatch.setattr(backend, "chunk_runs", lambda *_: 37 if name == "rosenbrock" else 3)
@@ -197,7 +198,7 @@ def test_float32_is_float32_all_the_way(module, optimizer, name, args, monkeypat
 
     def uncached(*key):  # code from the cache cannot be inspected
         layout, kernel = kernel_for(*key)
-        fresh.append(numba.njit(parallel=True, error_model="numpy")(kernel.py_func))
+        fresh.append(numba.njit(nogil=True, error_model="numpy")(kernel.py_func))
         return layout, fresh[0]
 
     monkeypatch.setattr(module, "kernel_for", uncached)

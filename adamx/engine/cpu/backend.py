@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import nullcontext
 from typing import Any
 
-import numba
 import numpy as np
 
 from adamx.engine.arrays import prepare, read
 from adamx.engine.chunk import Chunk
-from adamx.engine.cpu import landscape, task
-from adamx.engine.cpu.landscape import LANES
+from adamx.engine.cpu import landscape, task, threads
 from adamx.engine.kernels.landscape import kind_of
 from adamx.engine.kernels.layout import Layout
 from adamx.engine.kernels.task import kind_of as kind_of_task
@@ -28,23 +26,21 @@ STEPS_PER_SECOND = 1e8
 
 def configure(settings: Mapping[str, Any]) -> str:
     """Use `settings["threads"]` threads, or all cores if that is None; there is no message."""
-    threads = settings.get("threads")
-    most = numba.config.NUMBA_NUM_THREADS  # type: ignore[attr-defined]
-    if threads is not None:
-        threads = whole("backend.threads", threads, 1)
-        if threads > most:
-            raise InputError(f"backend.threads is {threads}: there are {most}")
-        numba.set_num_threads(threads)
+    asked = settings.get("threads")
+    if asked is not None:
+        asked = whole("backend.threads", asked, 1)
+        if asked > threads.most():
+            raise InputError(f"backend.threads is {asked}: there are {threads.most()}")
+    threads.use(asked)
     return ""
 
 
 def cost(problem: Compiled, runs: int) -> float:
     """Seconds that one step of `runs` runs takes, roughly."""
-    threads = numba.get_num_threads()
     if isinstance(problem, Landscape):
-        return runs * max(problem.dim, 2) / (2 * STEPS_PER_SECOND * threads)
+        return runs * max(problem.dim, 2) / (2 * STEPS_PER_SECOND * threads.count())
     rows = problem.batch or len(problem.x)
-    return runs * (6 * problem.dim * rows + 1e4) / (FLOPS * threads)
+    return runs * (6 * problem.dim * rows + 1e4) / (FLOPS * threads.count())
 
 
 def at_once() -> int:
@@ -54,7 +50,7 @@ def at_once() -> int:
 
 def chunk_runs(problem: Compiled, whole: Chunk) -> int:
     """How many runs make a chunk of about one second, a multiple of what keeps all threads busy."""
-    grain = numba.get_num_threads() * (LANES if isinstance(problem, Landscape) else 8)
+    grain = threads.count() * (landscape.LANES if isinstance(problem, Landscape) else 8)
     many = 2 * LAUNCH_SECONDS / (cost(problem, grain) * (whole.steps + 1))
     return grain * int(np.clip(many, 1, 512))
 
@@ -74,15 +70,9 @@ def run(problem: Compiled, chunk: Chunk) -> Results:
     """All runs of a chunk from start to end."""
     layout, compute = kernel(problem, chunk)
     arrays = prepare(problem, chunk, layout)
-    with nullcontext() if isinstance(problem, Landscape) else _one_thread_a_run():
+    alone = isinstance(problem, Landscape)
+    items = -(-len(chunk) // landscape.LANES) if alone else len(chunk)
+    with nullcontext() if alone else threads.one_of_blas:
         for times in chunk.launches(int(LAUNCH_SECONDS / cost(problem, len(chunk))), LAUNCH_SECONDS):
-            compute(*arrays, times)
+            threads.share(compute, items, *arrays, times)
     return read(problem, chunk, layout, arrays, "cpu")
-
-
-def _one_thread_a_run() -> AbstractContextManager[Any]:
-    """Runs share the threads, and the BLAS that they call takes none of its own."""
-    import scipy.linalg.cython_blas  # noqa: F401  that BLAS: loaded before its threads are limited
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="blas")

@@ -26,11 +26,11 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
     layout, train = training(kind, ALONE)
     measured, sharp = bool(instruments.curves(kind.shown, 0)), "sharpness" in kind.shown
 
-    def kernel(runs, data, model, curves, times):
+    def kernel(start, stop, runs, data, model, curves, times):
         size, n = runs.x.shape[1], data.x.shape[0]
         drawn = data.batch if data.batch > 0 else n
         capacity = max(drawn, min(n, ROWS))
-        for run in numba.prange(len(runs.seeds)):
+        for run in range(start, stop):
             acts, slopes = np.empty(capacity * model.acts, real), np.empty(capacity * model.slopes, real)
             g, part = np.empty(size, real), np.empty(size if sharp else 0, real)
             look = np.empty((3, size if measured else 0), real)
@@ -44,4 +44,4 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
             )
             train(run, Own(runs.x[run], runs.moved[run], runs.state[run]), runs, data, model, curves, work, times)
 
-    return layout, cached(numba.njit(parallel=True, error_model="numpy"), kernel, kind.name, kind.dtype)
+    return layout, cached(numba.njit(nogil=True, error_model="numpy"), kernel, kind.name, kind.dtype)
