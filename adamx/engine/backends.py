@@ -21,6 +21,7 @@ from adamx.inputs.errors import InputError, unknown
 from adamx.problems._model import Model
 
 AUTO = "auto"
+ENGINES = (AUTO, "stacked", "processes")  # the ways to compute a model, see `engine.model.run`
 
 
 def backends() -> tuple[str, ...]:
@@ -59,7 +60,15 @@ def for_problem(name: object, problem: object) -> Any:
         return backend(name)
     if name not in (AUTO, "cpu"):
         raise InputError(f"backend={name} is of landscapes and tasks: a model runs by its own framework, backend=cpu")
-    return import_module("adamx.engine.stacked")
+    return import_module("adamx.engine.model.run")
+
+
+def check_engine(engine: object, problem: object) -> None:
+    """Raise an InputError where a problem is not computed by this engine."""
+    if engine not in ENGINES:
+        raise unknown("engine", engine, ENGINES)
+    if engine != AUTO and not isinstance(problem, Model):
+        raise InputError(f"engine={engine} is of models of torch and jax; {getattr(problem, 'name', problem)} is none")
 
 
 @cache

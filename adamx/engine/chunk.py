@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from adamx.engine.backends import AUTO
 from adamx.optimizers import Rule
 from adamx.portable.precision import Storage
 from adamx.regimes import tail_start
@@ -37,6 +38,7 @@ class Chunk:
         instruments: names in `instruments.INSTRUMENTS` of what is shown besides the loss.
         x0: (runs, coordinates) starting points in place of the problem's, or None.
         tick: told the number of updates (runs x steps) done, several times a second, or None.
+        engine: how a model is computed, one of `backends.ENGINES`.
     """
 
     rule: Rule
@@ -50,6 +52,7 @@ class Chunk:
     instruments: tuple[str, ...] = ()
     x0: np.ndarray | None = None
     tick: Callable[[int], None] | None = None
+    engine: str = AUTO
 
     def __len__(self) -> int:
         return len(self.seeds)

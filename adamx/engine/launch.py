@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from adamx import instruments
-from adamx.engine import simulate
+from adamx.engine import backends, simulate
 from adamx.engine.chunk import Chunk
 from adamx.engine.results import Results
 from adamx.inputs import axes
@@ -33,6 +33,7 @@ class Launch:
         dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
             that numbers are kept in (as for `simulate.precision`).
         instruments: what is shown besides the loss.
+        engine: how a model is computed.
         config: the resolved configuration; a swept value stands there as it was typed.
     """
 
@@ -48,6 +49,7 @@ class Launch:
     schedule: str
     storage: dict[str, str | None]
     instruments: str | Sequence[str]
+    engine: str
     config: dict[str, Any]
 
     def __len__(self) -> int:
@@ -75,7 +77,7 @@ class Launch:
     @property
     def arguments(self) -> dict[str, Any]:
         """The arguments of `simulate.stream`."""
-        names = ("problem", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments")
+        names = ("problem", "steps", "record_every", "dtype", "backend", "schedule", "storage", "instruments", "engine")
         own = {name: getattr(self, name) for name in names}
         return {"optimizer": self.rule, **own, "hyper": {**self.hyper, "seed": self.seeds}}
 
@@ -119,6 +121,8 @@ def build(config: dict[str, Any], swept: Axes, follows: Mapping[str, str] | None
     )
     its_problem = problem(names["problem"], groups["problem"], config.get("regimes", {}))
     instruments.check(config["instruments"], rule, its_problem)
+    engine = groups["backend"].get("engine", backends.AUTO)
+    backends.check_engine(engine, its_problem)
     return Launch(
         rule=rule,
         problem=its_problem,
@@ -132,6 +136,7 @@ def build(config: dict[str, Any], swept: Axes, follows: Mapping[str, str] | None
         schedule=config["schedule"],
         storage=config["storage"],
         instruments=config["instruments"],
+        engine=engine,
         config={**config, "steps": steps, "record_every": record_every},
     )
 

@@ -109,6 +109,7 @@ def chunks(
     storage: Mapping[str, str | None] | None = None,
     x0: np.ndarray | None = None,
     instruments: Sequence[str] = (),
+    engine: str = backends.AUTO,
 ) -> Iterator[Chunk]:
     """The chunks for the backend, in order; each takes about a second where that keeps all threads busy.
 
@@ -117,13 +118,16 @@ def chunks(
     steps, record_every = check_shape(steps, record_every, dtype, backend, schedule)
     rule, checked, seeds = columns(optimizer, hyper, seed)
     shown = shows.check(instruments, rule, problem)
+    backends.check_engine(engine, problem)
     arithmetic, kept = precision(dtype, storage)
     if x0 is not None:
         x0 = np.broadcast_to(np.asarray(x0, dtype=np.float64), (len(seeds), problem.dim))
     scheduled = {name: checked.pop(name) for name in Schedule._fields}
     if schedule == "constant" and not scheduled["lr_warmup"].any():
         scheduled = {}
-    whole = Chunk(rule, checked, (schedule, scheduled), seeds, steps, record_every, arithmetic, kept, shown, x0)
+    whole = Chunk(
+        rule, checked, (schedule, scheduled), seeds, steps, record_every, arithmetic, kept, shown, x0, engine=engine
+    )
     size = backends.for_problem(backend, problem).chunk_runs(problem, whole)
     for first in range(0, len(whole), size):
         yield whole.part(slice(first, first + size))
@@ -198,6 +202,7 @@ def simulate(
     storage: Mapping[str, str | None] | None = None,
     instruments: str | Sequence[str] = (),
     regimes: Mapping[str, float | None] | None = None,
+    engine: str = backends.AUTO,
 ) -> Results:
     """Run an optimizer on a problem once for every row of `hyper`, all in one kernel.
 
@@ -220,6 +225,8 @@ def simulate(
         instruments: what to show besides the loss: names in `adamx.instruments`, such as "grad_norm" or "sharpness".
             Their curves are in `Results.curves`.
         regimes: thresholds of `regimes.Criteria` in place of the problem's own (of a problem that is named).
+        engine: how a model of torch or jax is computed: "stacked" in this process, by "processes", or "auto", which
+            measures both where it is worth it. The results are the same.
 
     Returns:
         Results; a run that diverges is a result like any other.
@@ -236,6 +243,5 @@ def simulate(
     if isinstance(problem, str):
         problem = problems.problem(problem, problem_args, regimes)
     options = {"record_every": record_every, "seed": seed, "dtype": dtype, "backend": backend, "schedule": schedule}
-    return concatenate(
-        stream(optimizer, problem, hyper, steps, storage=storage, x0=x0, instruments=instruments, **options)
-    )
+    own = {"storage": storage, "x0": x0, "instruments": instruments, "engine": engine}
+    return concatenate(stream(optimizer, problem, hyper, steps, **options, **own))

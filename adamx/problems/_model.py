@@ -119,6 +119,19 @@ class Model:
         name, leaves = self._first
         return name, [tuple(np.shape(leaf)) for leaf in leaves]
 
+    @cached_property
+    def trainings(self) -> dict[Any, Any]:
+        """What the engine has made to train it, for the next chunk."""
+        return {}
+
+    @cached_property
+    def ways(self) -> dict[Any, str]:
+        """The engines that were found to be the faster ones."""
+        return {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {key: value for key, value in vars(self).items() if key not in ("trainings", "ways")}
+
     @property
     def dim(self) -> int:
         """The number of parameters."""

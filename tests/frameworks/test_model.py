@@ -5,11 +5,15 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
 
 import adamx
+from adamx.engine import simulate as engine
+from adamx.engine.model import run as of_model
+from adamx.engine.results import concatenate
 from adamx.inputs.errors import InputError
 from adamx.instruments import INSTRUMENTS, LANDSCAPE
 from adamx.problems import problem
@@ -224,3 +228,103 @@ def test_a_run_in_torch_does_not_know_its_neighbours():
     for runs in (1, 2, 5):
         few = adamx.simulate("adam", model, {"lr": rates[:runs]}, steps=20, dtype="float32")
         assert np.array_equal(few.loss, several.loss[:, :runs]) and np.array_equal(few.x, several.x[:runs])
+
+
+MINE = """
+import os, torch, adamx, numpy as np
+def init(seed):
+    return {"w": torch.randn(3, generator=torch.Generator().manual_seed(seed)), "b": torch.zeros(())}
+def loss(p, batch):
+    ONCE
+    return ((batch[0] @ p["w"] + p["b"] - batch[1]) ** 2).mean()
+x = np.random.default_rng(0).normal(size=(40, 3))
+model = adamx.Model(loss=loss, init=init, data=(x, x.sum(1)), batch=4)
+"""
+
+
+@pytest.fixture
+def mine(tmp_path):
+    """A file with a model, whose loss begins with the given statement."""
+    pytest.importorskip("torch")
+
+    def made(once="pass"):
+        path = tmp_path / "mine.py"
+        path.write_text(MINE.replace("ONCE", once))
+        return problem(str(path))
+
+    return made
+
+
+def test_processes_give_the_same_bits(mine, monkeypatch):
+    model, ticks = mine(), []
+    monkeypatch.setattr(of_model, "MOST", 3)
+    monkeypatch.setattr(of_model, "LEAST", 2)
+    grid = adamx.grid(lr=np.geomspace(1e-3, 0.3, 4), seed=[0, 1])
+    options = dict(steps=30, record_every=10, dtype="float32", instruments=["grad_norm", "sharpness"])
+    here = adamx.simulate("adam", model, grid, engine="stacked", **options)
+    for threads in (2, 3):
+        monkeypatch.setattr("adamx.engine.cpu.threads.count", lambda threads=threads: threads)
+        found = concatenate(engine.stream("adam", model, grid, tick=ticks.append, engine="processes", **options))
+        assert np.array_equal(found.x, here.x) and np.array_equal(found.loss, here.loss)
+        assert all(np.array_equal(found.curves[k], here.curves[k], equal_nan=True) for k in here.curves)
+        assert all(np.array_equal(found.figures[k], here.figures[k]) for k in here.figures)
+    assert ticks[-1] == 8 * 30 and len(set(ticks)) > 2
+
+
+def test_auto_measures_both_ways_and_keeps_the_faster(mine, monkeypatch):
+    monkeypatch.setattr(of_model, "SHORT", 0.0)
+    monkeypatch.setattr(of_model, "TRIAL", 0.0)
+    monkeypatch.setattr(of_model, "MOST", 2)
+    monkeypatch.setattr(of_model, "LEAST", 2)
+    monkeypatch.setattr("adamx.engine.cpu.threads.count", lambda: 2)
+    for faster in ("stacked", "processes"):
+        model, tried = mine(), []
+
+        def way(name, faster=faster, tried=tried):
+            def compute(model, chunk):
+                tried.append((name, chunk.steps))
+                if name != faster:
+                    time.sleep(0.3)
+                return of_model.stack(model, chunk)
+
+            return compute
+
+        monkeypatch.setattr(of_model, "WAYS", {name: way(name) for name in of_model.WAYS})
+        for _ in range(2):
+            adamx.simulate("adam", model, {"lr": [0.1] * 4}, steps=40)
+        assert set(model.ways.values()) == {faster}
+        assert [name for name, steps in tried if steps == 40] == [faster] * 2  # the second chunk is not measured
+
+
+def test_a_process_that_is_killed_is_a_line(mine):
+    model = mine("os.getpid() == HERE or os._exit(9)".replace("HERE", str(os.getpid())))
+    with pytest.raises(InputError, match="a process of mine ended suddenly: take engine=stacked"):
+        adamx.simulate("adam", model, {"lr": [0.1] * 4}, steps=4, engine="processes")
+
+
+def test_who_stops_listening_stops_the_processes(mine):
+    def stop(updates):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(engine.stream("adam", mine(), {"lr": [0.1] * 8}, 4, tick=stop, engine="processes"))
+    assert len(adamx.simulate("adam", mine(), {"lr": [0.1] * 8}, 4, engine="processes")) == 8
+
+
+def test_an_engine_that_is_none_is_said(mine):
+    with pytest.raises(InputError, match="unknown engine 'stack': did you mean 'stacked'"):
+        adamx.simulate("adam", mine(), {"lr": 0.1}, 4, engine="stack")
+    with pytest.raises(InputError, match="engine=processes is of models of torch and jax; beale is none"):
+        adamx.simulate("adam", "beale", {"lr": 0.1}, 4, engine="processes")
+
+
+def test_functions_of_a_script_go_to_processes(tmp_path):
+    pytest.importorskip("torch")
+    script = tmp_path / "script.py"  # with no `if __name__ == "__main__"`
+    script.write_text(
+        MINE.replace("ONCE", "pass")
+        + "found = [adamx.simulate('adam', model, {'lr': [0.1, 0.2, 0.3, 0.4]}, 5, engine=e) "
+        "for e in ('stacked', 'processes')]\nprint(np.array_equal(found[0].loss, found[1].loss))\n"
+    )
+    made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
+    assert made.stdout == "True\n", made.stderr

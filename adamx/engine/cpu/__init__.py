@@ -1,3 +1,3 @@
 """The CPU: all cores, or some."""
 
-SETTINGS = ("threads",)
+SETTINGS = ("threads", "engine")
