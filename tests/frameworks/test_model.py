@@ -273,7 +273,7 @@ def test_processes_give_the_same_bits(mine, monkeypatch):
 
 def test_auto_measures_both_ways_and_keeps_the_faster(mine, monkeypatch):
     monkeypatch.setattr(of_model, "SHORT", 0.0)
-    monkeypatch.setattr(of_model, "TRIAL", 0.0)
+    monkeypatch.setattr(of_model, "TRIAL", 1e-9)
     monkeypatch.setattr(of_model, "MOST", 2)
     monkeypatch.setattr(of_model, "LEAST", 2)
     monkeypatch.setattr("adamx.engine.cpu.threads.count", lambda: 2)

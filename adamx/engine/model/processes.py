@@ -12,7 +12,9 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from shutil import rmtree
+from tempfile import mkdtemp
+from weakref import finalize
 
 import cloudpickle  # type: ignore[import-untyped]
 
@@ -20,6 +22,7 @@ from adamx.engine.chunk import Chunk
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
 from adamx.inputs.files import USER
+from adamx.optimizers import Rule
 from adamx.problems._model import Model
 
 
@@ -27,33 +30,40 @@ def computed(problem: Model, parts: Sequence[Chunk], count: int) -> Iterator[Res
     """The results of the parts, in order, by `count` processes; what stops it stops them."""
     from joblib import Parallel, delayed  # type: ignore[import-untyped]
 
-    with TemporaryDirectory(prefix="adamx-") as folder:
-        place = Path(folder, "model")
-        place.write_bytes(_packed(problem, parts[0]))
-        own = [replace(part, tick=None, rule=None) for part in parts]  # type: ignore[arg-type]
-        pool = Parallel(n_jobs=count, backend="loky", inner_max_num_threads=1, return_as="generator")
-        try:
-            yield from pool(delayed(_of_part)(str(place), part) for part in own)
-        except BrokenProcessPool as error:  # killed, most likely as the memory was full
-            raise InputError(
-                f"a process of {problem.name} ended suddenly: take engine=stacked, or less threads"
-            ) from error
+    place = _place(problem, parts[0].rule)
+    own = [replace(part, tick=None, rule=None) for part in parts]  # type: ignore[arg-type]
+    pool = Parallel(n_jobs=count, backend="loky", inner_max_num_threads=1, return_as="generator")
+    try:
+        yield from pool(delayed(_of_part)(place, part) for part in own)
+    except BrokenProcessPool as error:  # killed, most likely as the memory was full
+        said = f"a process of {problem.name} ended suddenly: take engine=stacked, or fewer threads"
+        raise InputError(said) from error
 
 
-def _packed(problem: Model, part: Chunk) -> bytes:
+def _place(problem: Model, rule: Rule) -> str:
+    """The file that has a model and a rule, there as long as the model is: what processes make of it stays too."""
+    if ("packed", rule) not in problem.trainings:
+        folder = mkdtemp(prefix="adamx-")
+        finalize(problem, rmtree, folder, ignore_errors=True)
+        place = problem.trainings["packed", rule] = Path(folder, "model")
+        place.write_bytes(_packed(problem, rule))
+    return str(problem.trainings["packed", rule])
+
+
+def _packed(problem: Model, rule: Rule) -> bytes:
     """The model and the rule as bytes."""
     modules = [module for name, module in list(sys.modules.items()) if name.startswith(USER)]
     for module in modules:
         cloudpickle.register_pickle_by_value(module)
     try:
-        return cloudpickle.dumps((problem, part.rule))
+        return cloudpickle.dumps((problem, rule))
     finally:
         for module in modules:
             cloudpickle.unregister_pickle_by_value(module)
 
 
 @lru_cache(1)
-def _unpacked(place: str) -> tuple[Model, object]:
+def _unpacked(place: str) -> tuple[Model, Rule]:
     return pickle.loads(Path(place).read_bytes())
 
 
@@ -66,4 +76,4 @@ def _of_part(place: str, part: Chunk) -> Results:
         import torch
 
         torch.set_num_threads(1)
-    return stack(problem, replace(part, rule=rule))  # type: ignore[arg-type]
+    return stack(problem, replace(part, rule=rule))
