@@ -27,7 +27,7 @@ HOMES = {
     "Stepper": "engine.stepper.stepper",
     "grid": "inputs.axes",
     "load": "sweep.recorded",
-    "rescue": "torch.rescue",
+    "rescue": "watch.rescue",
     "simulate": "engine.simulate",
 }
 

@@ -96,7 +96,7 @@ class Recorded:
             return name
         kept = r.files.get(kind, f"{kind}/{Path(name).stem}.py")  # in records before 0.2, which have no digests
         try:
-            file = _file(self.store, self.parent.info.run_id, kept)
+            file = local(self.store, self.parent.info.run_id, kept)
         except InputError:
             if name in shipped and not r.digests:
                 return name
@@ -168,7 +168,7 @@ def read(typed: str, store: Store | None = None) -> Recorded:
     named, _, row = typed.partition(":")
     run, parent = _named(store, named)
     run_id, parent_id = run.info.run_id, parent.info.run_id
-    table = pq.read_table(_file(store, parent_id, "table.parquet"))
+    table = pq.read_table(local(store, parent_id, "table.parquet"))
     try:
         launches = json.loads(table.schema.metadata[codec.KEY])
     except KeyError:
@@ -183,7 +183,7 @@ def read(typed: str, store: Store | None = None) -> Recorded:
         if not len(rows):
             raise InputError(f"run {run_id} is not in the table of its sweep {parent_id}")
     some = [("run", "==", rows[0])] if len(rows) == 1 else None
-    curves = pq.read_table(_file(store, parent_id, "curves.parquet"), filters=some)
+    curves = pq.read_table(local(store, parent_id, "curves.parquet"), filters=some)
     parts = list(_parts(launches, table.take(rows).to_pandas(), curves))
     return Recorded(store, parent, run, rows, table["curve_digest"].take(rows).to_pylist(), parts)
 
@@ -249,8 +249,12 @@ def _folder(run_id: str) -> str:
     return folder
 
 
-def _file(store: Store, run_id: str, name: str) -> str:
-    """The local path of an artifact."""
+def local(store: Store, run_id: str, name: str) -> str:
+    """The local path of an artifact.
+
+    Raises:
+        InputError: there is none.
+    """
     try:
         return store.artifact(run_id, name, _folder(run_id))
     except (MlflowException, OSError):

@@ -19,21 +19,27 @@ from adamx.record import readback
 from adamx.record.readback import Recorded
 from adamx.report.figures import figures
 from adamx.report.page import how_run
+from adamx.watch import recorded
+from adamx.watch.recorded import Watched
+from adamx.watch.recording import PAGE
 
 DESCRIPTION = """\
 Draw the figures of a recorded sweep again (the interactive report, the regime maps, the curves) from its table.parquet
-and curves.parquet alone, and put them in place of those it has. The store is ./mlflow.db, or where MLFLOW_TRACKING_URI
-says."""
+and curves.parquet alone, and put them in place of those it has. Of a training that adamx.watch recorded: where its page
+is, or, with --out, a copy of it. The store is ./mlflow.db, or where MLFLOW_TRACKING_URI says."""
 
 
 @command
 def main(arguments: Sequence[str] | None = None) -> int:
     """Redraw what the command line names; the exit code: 0, 2 for unusable input."""
     parser = argparse.ArgumentParser(prog="python -m adamx.report", description=DESCRIPTION)
-    parser.add_argument("run", metavar="RUN_ID", help="of the sweep, or `last`, the one begun last")
+    parser.add_argument("run", metavar="RUN_ID", help="of the sweep, or `last`, begun last")
     parser.add_argument("--out", type=Path, metavar="FOLDER", help="where to write, instead of the run's artifacts")
     parser.add_argument("--rank", default=LOSS, metavar="FIGURE", help="what is best, such as val_loss or val_accuracy")
     typed, console = parser.parse_args(arguments), Console()
+    if seen := recorded.find(typed.run):
+        console.print(printable(f"report: {_page(seen, typed)}"), markup=False, highlight=False, soft_wrap=True)
+        return 0
     found = sweep(typed.run)
     rank = named_rank(found.results, typed.rank)
     lines = how_run(found.parent.data.tags, found.parent.info.start_time)
@@ -48,6 +54,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         names = draw(found.results, where, lines, rank)
     console.print(printable(f"{', '.join(names)} in {where}"), markup=False, highlight=False, soft_wrap=True)
     return 0
+
+
+def _page(seen: Watched, typed: argparse.Namespace) -> str:
+    """The page of a watched training: where it is, or where a copy of it is now."""
+    if typed.rank != LOSS:
+        raise InputError(f"run {seen.run_id} is a watched training: --rank is for sweeps")
+    if typed.out is None:
+        return seen.page
+    page = seen.file(PAGE).read_bytes()
+    typed.out.mkdir(parents=True, exist_ok=True)
+    (typed.out / PAGE).write_bytes(page)
+    return str(typed.out / PAGE)
 
 
 def sweep(address: str) -> Recorded:

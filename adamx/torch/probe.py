@@ -7,12 +7,10 @@ from the state; of others, adamx.torch.Optimizer among them, the parameters are 
 
 from __future__ import annotations
 
-import copy
 from array import array
-from collections import deque
 from collections.abc import Callable, Mapping
 from math import inf, isfinite, nan, sqrt
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +18,7 @@ import torch
 from adamx.inputs.errors import InputError
 from adamx.regimes import FALL, RISE
 from adamx.torch import figures
+from adamx.torch.checkpoint import Ring
 from adamx.torch.curvature import curvature
 from adamx.torch.figures import Part, Sums, glance, measured, together
 from adamx.torch.formulas import Formula, formula_of, limit, scales
@@ -38,21 +37,6 @@ SHARDED = (
     "torch.distributed is in use: gradients, parameters and state are those of this process. Under DDP they are the "
     "same everywhere; under FSDP and other sharding they are this process's shard, and norms are of the shard alone."
 )
-
-
-class Checkpoint(NamedTuple):
-    """A training as it was after a step: copies of the parameters, in the optimizer's order, and of its state_dict."""
-
-    step: int
-    params: list[Any]
-    state: dict[str, Any]
-
-    @torch.no_grad()
-    def load(self, optimizer: torch.optim.Optimizer) -> None:
-        """Set an optimizer and its parameters back to it."""
-        for p, saved in zip((p for g in optimizer.param_groups for p in g["params"]), self.params, strict=True):
-            p.copy_(saved)
-        optimizer.load_state_dict(copy.deepcopy(self.state))
 
 
 class Probe:
@@ -88,8 +72,7 @@ class Probe:
         self.vector: list[Any] | None = None
         self.pending: list[Any] = []
         self.measured: Callable[[], None] = lambda: None
-        self.ring: deque[Checkpoint] = deque(maxlen=0)
-        self.ring_every = 0
+        self.ring: Ring | None = None
         tape.every = every
         tape.groups[:] = [self._facts(group) for group in optimizer.param_groups]
         for _ in optimizer.param_groups:
@@ -195,16 +178,13 @@ class Probe:
                     self._curve(step, lrs)
             self.measured()
         self.before = {}
-        if self.ring_every and step % self.ring_every == 0:
-            params = [p.detach().clone() for group in optimizer.param_groups for p in group["params"]]
-            self.ring.append(Checkpoint(step, params, copy.deepcopy(optimizer.state_dict())))
+        if self.ring:
+            self.ring.see(step, optimizer)
 
-    def keep(self, every: int, count: int) -> None:
-        """Keep the last `count` states of every `every`-th step."""
-        self.ring, self.ring_every = deque(self.ring, maxlen=count), every
-
-    def notice(self) -> None:
-        """The loss is unusual: measure the next steps."""
+    def notice(self, step: int) -> None:
+        """The loss of a step is unusual: keep the state from before it, and measure the next steps."""
+        if self.ring:
+            self.ring.hold(step)
         if self.unusual < max(MOST[0], MOST[1] * self.tape.steps):
             self.unusual += 1
             self.attention = AFTER

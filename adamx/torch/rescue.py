@@ -21,7 +21,7 @@ import numpy as np
 import torch
 
 from adamx.inputs.errors import InputError, whole
-from adamx.watch.scene import Scene
+from adamx.watch.scene import BEFORE, FIRST, JUMP, JUMP_ALONE, Scene
 from adamx.watch.tape import Tape
 
 WARM = (10, 30, 100)  # steps of a warm-up
@@ -58,10 +58,15 @@ class Try:
 
 @dataclass(frozen=True)
 class Rescue:
-    """All runs. `answers` has of each knob the smallest change that avoids the spike, None where none does."""
+    """All runs. `answers` has of each knob the smallest change that avoids the spike, None where none does.
+
+    Attributes:
+        own: the step, from 0, whose batch is out of line by itself, and does not count; None where there is none.
+    """
 
     base: Try
     tries: tuple[Try, ...] = field(repr=False)
+    own: int | None = None
 
     @property
     def answers(self) -> dict[str, Try | None]:
@@ -78,7 +83,16 @@ class Rescue:
         for knob, t in self.answers.items():
             said = t.change.said if t else "none of those tried"
             lines.append(f"{knob:20}{said:40}{_last(t):>12}")
+        if self.own is not None:
+            lines.append(f"The batch of step {self.own + 1} has a high loss before any update by it: it is left out.")
         return "\n".join(lines)
+
+    def csv(self) -> str:
+        """All tries as a table: the knob, to what, whether it avoids the spike, the median of the last ten losses."""
+        lines = ["knob,change,avoids_spike,last_loss"]
+        for t in (self.base, *self.tries):
+            lines.append(f'{t.change.knob},"{t.change.said}",{t.saved},{float(np.median(t.losses[-10:]))!r}')
+        return "\n".join(lines) + "\n"
 
     def figure(self) -> Any:
         """The losses of the run as it was and of every answer, as a plotly figure."""
@@ -105,7 +119,7 @@ def rescue(
     *,
     state: Mapping[str, Any],
     steps: int = 500,
-    optimizer: type[torch.optim.Optimizer] | None = None,
+    optimizer: type[torch.optim.Optimizer] | str | None = None,
 ) -> Rescue:
     """Which single change would have avoided a spike.
 
@@ -113,7 +127,8 @@ def rescue(
         loss: f(params, batch) -> a scalar. params: tensors by name, in the optimizer's order, as of the checkpoint.
         batches: one for each step, or f(step from 0) -> batch.
         state: the optimizer's state_dict of the same checkpoint. steps: how far to go.
-        optimizer: its class; None where the state_dict tells it (SGD, RMSprop, Adagrad, Adadelta, Adam, AdamW, NAdam).
+        optimizer: its class, or the name of one in torch.optim; None where the state_dict tells it (SGD, RMSprop,
+            Adagrad, Adadelta, Adam, AdamW, NAdam).
     Raises:
         InputError: params and state do not fit, too few batches, or a class that the state_dict does not tell.
     """
@@ -123,23 +138,30 @@ def rescue(
     count = sum(len(group["params"]) for group in state["param_groups"])
     if count != len(params):
         raise InputError(f"params has {len(params)} tensors, the state_dict is of {count}")
-    kind = optimizer or _kind(state["param_groups"][0])
+    named = getattr(torch.optim, optimizer, None) if isinstance(optimizer, str) else optimizer
+    kind = named or _kind(state["param_groups"][0])
     batch_at = batches if callable(batches) else batches.__getitem__
+
+    own: int | None = None
 
     def made(change: Change) -> Try:
         losses = _run(loss, params, batch_at, kind, state, steps, change)
-        return Try(change, losses, not _spikes(losses))
+        return Try(change, losses, _onset(losses, {*change.skip, own}) is None)
 
-    base = made(Change("as it was", ""))
+    as_it_was = Change("as it was", "")
+    base = made(as_it_was)
     if base.saved:
         return Rescue(base, ())
+    at = _onset(base.losses, set()) or 0
+    if at and _is_usual(_run(loss, params, _twice(batch_at, at), kind, state, at + 1, as_it_was)):
+        own = at
     tries: list[Try] = []
-    for ladder in _ladders(state["param_groups"][0], base.losses):
+    for ladder in _ladders(state["param_groups"][0], at):
         for change in ladder:
             tries.append(made(change))
             if tries[-1].saved:
                 break
-    return Rescue(base, tuple(tries))
+    return Rescue(base, tuple(tries), own)
 
 
 def _kind(group: Mapping[str, Any]) -> type[torch.optim.Optimizer]:
@@ -153,16 +175,30 @@ def _kind(group: Mapping[str, Any]) -> type[torch.optim.Optimizer]:
     raise InputError("the state_dict does not say of which optimizer it is: optimizer=torch.optim.… is needed")
 
 
-def _scene(losses: np.ndarray) -> Scene:
-    tape = Tape(steps=len(losses))
-    tape.loss_step.extend(range(len(losses)))
-    tape.loss.extend(losses)
-    return Scene(tape)
+def _onset(losses: np.ndarray, apart: set[int | None]) -> int | None:
+    """The step, from 0, at which losses begin to spike, those of some steps left out; None where they do not.
+
+    As `watch.scene` sees it; but of its early rises those by `JUMP_ALONE` alone, for batches scatter, and these are no
+    training's first.
+    """
+    kept = [t for t in range(len(losses)) if t not in apart]
+    tape = Tape(steps=len(kept))
+    tape.loss_step.extend(kept)
+    tape.loss.extend(losses[kept])
+    scene = Scene(tape)
+    begun = [e.step for e in scene.episodes[:1]] + ([scene.broken] if scene.broken is not None else [])
+    begun += [t for t in kept[1:FIRST] if losses[t] > JUMP_ALONE * scene.start][:1]
+    return min(begun) if begun else scene.least[0] if scene.risen else None
 
 
-def _spikes(losses: np.ndarray) -> bool:
-    scene = _scene(losses)
-    return bool(scene.broken is not None or scene.episodes or scene.early or scene.risen)
+def _twice(batch_at: Callable[[int], Any], at: int) -> Callable[[int], Any]:
+    """The batches, with that before a step once more in its place."""
+    return lambda t: batch_at(at - 1 if t == at else t)
+
+
+def _is_usual(losses: np.ndarray) -> bool:
+    """True if the last loss is no jump above the median of those before."""
+    return len(losses) > BEFORE // 2 and bool(losses[-1] < JUMP * np.median(losses[-BEFORE - 1 : -1]))
 
 
 def _cast(value: Any, dtype: Any) -> Any:
@@ -189,20 +225,22 @@ def _run(loss: Any, params: Any, batch_at: Any, kind: type, state: Any, steps: i
         change.group(group)
     rates = [float(group["lr"]) for group in optimizer.param_groups]
     losses = np.full(steps, np.nan)
-    for t in range(steps):
-        batch = batch_at(t)
-        optimizer.zero_grad()
-        value = loss(own, _cast(batch, change.dtype) if change.dtype else batch)
-        value.backward()
-        losses[t] = float(value.detach())
-        if not math.isfinite(losses[t]):
-            break
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
-            group["lr"] = rate * min(1.0, (t + 1) / change.warm) if change.warm else rate
-        if change.clip < math.inf:
-            torch.nn.utils.clip_grad_norm_(list(own.values()), change.clip)
-        if t not in change.skip:
-            optimizer.step()
+    with torch.random.fork_rng():
+        torch.manual_seed(0)  # dropout is the same in every run, too
+        for t in range(steps):
+            batch = batch_at(t)
+            optimizer.zero_grad()
+            value = loss(own, _cast(batch, change.dtype) if change.dtype else batch)
+            value.backward()
+            losses[t] = float(value.detach())
+            if not math.isfinite(losses[t]):
+                break
+            for group, rate in zip(optimizer.param_groups, rates, strict=True):
+                group["lr"] = rate * min(1.0, (t + 1) / change.warm) if change.warm else rate
+            if change.clip < math.inf:
+                torch.nn.utils.clip_grad_norm_(list(own.values()), change.clip)
+            if t not in change.skip:
+                optimizer.step()
     return losses
 
 
@@ -224,8 +262,8 @@ def _beta(i: int, factor: float) -> Callable[[dict[str, Any]], None]:
     return change
 
 
-def _ladders(group: Mapping[str, Any], losses: np.ndarray) -> Iterator[list[Change]]:
-    """The changes of each knob, the smallest first."""
+def _ladders(group: Mapping[str, Any], onset: int) -> Iterator[list[Change]]:
+    """The changes of each knob, the smallest first, for a spike that begins at a step."""
     lr = float(group["lr"])
     factors: tuple[float, ...]
     for way, factors in (("down", (0.7, 0.5, 0.25, 0.1, 0.01)), ("up", (2.0, 10.0))):
@@ -242,7 +280,7 @@ def _ladders(group: Mapping[str, Any], losses: np.ndarray) -> Iterator[list[Chan
                 yield [Change(f"{name} {way}", f"{1 - left * f:.6g}", _beta(i, f)) for f in some]
     yield [Change("precision", "float64", dtype=torch.float64)]
     yield [Change("clipping", f"norm at most {norm:g}", clip=norm) for norm in (10.0, 3.0, 1.0, 0.3, 0.1)]
-    at = max(2, _scene(losses).onset or 0)
+    at = max(2, onset)
     around = ((at,), (at - 1, at), tuple(range(at - 2, at + 3)))
     yield [Change("skipping batches", f"{', '.join(str(s + 1) for s in skip)}", skip=skip) for skip in around]
     yield [Change("moments set to 0", "and counted anew", reset=True)]

@@ -210,7 +210,7 @@ class Scene:
             said[-1] += f", and {len(self.episodes) - 3} more times"
         if self.stalled:
             said.append(f"the loss has not fallen: {self.start:.3g} at the start, {self.end:.3g} at the end")
-        elif self.risen:
+        elif self.risen and self.broken is None:
             said.append(f"the loss was {self.least[1]:.3g} by step {self.least[0]} and is {self.end:.3g} at the end")
         elif self.flat:
             since = self.steps[len(self.steps) // 4]
@@ -228,6 +228,14 @@ class Scene:
         if not first and self.risen:
             first = [self.least[0]]
         return min(first) if first else None
+
+    @property
+    def onsets(self) -> list[int]:
+        """`onset`, and after it the steps at which every later episode and what is not finite begin."""
+        if self.onset is None:
+            return []
+        later = {e.step for e in self.episodes} | ({self.broken} if self.broken is not None else set())
+        return [self.onset, *sorted(later - {self.onset})]
 
     # Questions of the causes
 

@@ -85,7 +85,12 @@ class Seen:
         if not self.closed:
             self.closed = True
             if self.recording:
-                self.recording.close(self.tape, self.verdict)
+                self.recording.close(self.tape, self.verdict, self.before_spike)
+
+    @property
+    def before_spike(self) -> Any:
+        """The kept state from before the loss went wrong; None where none is kept."""
+        return None
 
     @property
     def regime(self) -> str | None:

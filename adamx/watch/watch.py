@@ -18,6 +18,7 @@ from typing import Any
 
 from adamx.inputs.errors import whole
 from adamx.watch.live import SMOOTHED
+from adamx.watch.scene import Scene
 from adamx.watch.seen import Seen
 
 RARELY = 10  # curvature: at one of so many measured steps
@@ -76,15 +77,24 @@ class Watch(Seen):
     def checkpoint(self, every: int, keep: int = 3) -> None:
         """From now on keep the last `keep` states: copies of parameters and optimizer, of every `every`-th step.
 
-        `checkpoints` has them; buffers of modules, such as those of BatchNorm, are not among them.
+        Besides these the state from before the first spike stays. `checkpoints` has them; buffers of modules, such as
+        those of BatchNorm, are not among them. With MLflow, `before_spike` is in the run's record.
         """
         self._open()
-        self.probe.keep(whole("every", every, 1), whole("keep", keep, 1))
+        ring = importlib.import_module("adamx.torch.checkpoint").Ring
+        self.probe.ring = ring(whole("every", every, 1), whole("keep", keep, 1))
 
     @property
     def checkpoints(self) -> list[Any]:
-        """The states that are kept, oldest first: (step, params, state); `load(optimizer)` goes back to one."""
-        return list(self.probe.ring)
+        """The states that are kept, oldest first (`adamx.torch.Checkpoint`); `load(optimizer)` goes back to one."""
+        return self.probe.ring.all if self.probe.ring else []
+
+    @property
+    def before_spike(self) -> Any:
+        """The kept state from which a rescue begins: before the loss went wrong; None where there is none."""
+        before = importlib.import_module("adamx.torch.checkpoint").before
+        found = (before(self.checkpoints, step) for step in Scene(self.tape).onsets)
+        return next(filter(None, found), None)
 
     def loss(self, value: Any) -> None:
         """Tell the loss of the present step, before it or after: as early in every step as in the first.
@@ -100,4 +110,4 @@ class Watch(Seen):
             self._before = tape.steps == 0
         self.probe.scaled()
         if self._tell(tape.last + 1 if self._before else tape.last, value):
-            self.probe.notice()
+            self.probe.notice(tape.loss_step[-1])
