@@ -13,6 +13,7 @@ With x the parameter after the step, g its gradient, and m, v, w the tensors of 
     largest    root = v: an infinity norm that has eps in it
     delta      n / den = sqrt(w + eps) / sqrt(v + eps) g, with w as it was before the step (Adadelta)
     kept       move = rate m, while den is only the scale (RMSprop with momentum)
+    copied     m is a copy of the parameter from before the step: of an optimizer that is not one of torch.optim's
 
 The sources are the papers that torch.optim names, in torch's own order of operations.
 """
@@ -137,10 +138,16 @@ def formula_of(optimizer: torch.optim.Optimizer) -> Callable[[Any, Any, float], 
     return FORMULAS.get(type(optimizer))
 
 
+def of_copy(group: Mapping[str, Any], before: Any) -> Formula:
+    """The formula of a step of which nothing is known but the parameter before it."""
+    lr = float(group["lr"])
+    return Formula(m=before, kind="copied", a=1 / lr if lr else 0.0, eps=float(group.get("eps", 0.0)))
+
+
 def scales(f: Formula, like: Any) -> tuple[Any, Any]:
-    """(root, 1 / den) of every coordinate, as tensors like `like`; root is None where there is no v."""
+    """(root, 1 / den) of every coordinate, as tensors like `like`; root is None where there is no v. NaN: not known."""
     if f.v is None:
-        return None, torch.ones_like(like)
+        return None, torch.full_like(like, float("nan") if f.kind == "copied" else 1.0)
     v, w = f.v.to(like.dtype), None if f.w is None else f.w.to(like.dtype)
     if f.kind == "delta":
         assert w is not None

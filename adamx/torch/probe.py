@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping
-from math import inf, isfinite, nan, sqrt
+from math import ceil, inf, isfinite, nan, sqrt
 from typing import Any
 
 import numpy as np
@@ -17,11 +17,11 @@ import torch
 
 from adamx.inputs.errors import InputError
 from adamx.regimes import FALL, RISE
-from adamx.torch import figures
 from adamx.torch.checkpoint import Ring
 from adamx.torch.curvature import curvature
-from adamx.torch.figures import Part, Sums, glance, measured, together
-from adamx.torch.formulas import Formula, formula_of, limit, scales
+from adamx.torch.figures import Part, Sums, together
+from adamx.torch.formulas import Formula, formula_of, limit, of_copy, scales
+from adamx.torch.glance import glance
 from adamx.torch.optimizer import Optimizer
 from adamx.watch.tape import MEASURES, Event, Tape
 
@@ -29,6 +29,7 @@ FIRST = 5  # steps that are all measured
 OUTLIER = 4.0
 AFTER = 3  # steps measured after an unusual one
 MOST = 20, 0.02  # unusual steps measured: as many, or this share of all steps
+QUANTILES = 0.1, 0.5, 0.9
 PRODUCTS = 3  # of the power iteration at a time
 SMALL = 16  # coordinates from which a tensor can be said to be dead
 PLAIN_MOMENTUM = (torch.optim.SGD, torch.optim.RMSprop)
@@ -66,7 +67,7 @@ class Probe:
         self.shapes = [p.shape for p in params]
         self.before: dict[Any, Any] = {}
         self.level, self.attention, self.unusual, self.skipped = nan, 0, 0, 0
-        self.count: float | None = None
+        self.count: tuple[int, float] | None = None
         self.had_state = False
         self.roots: list[tuple[int, float, float] | None] = []
         self.vector: list[Any] | None = None
@@ -140,14 +141,24 @@ class Probe:
             self.shapes += [p.shape for p in group["params"]]
             self._open_group()
         if self.had_state and not len(self._state()) and self.formula is not None:
-            self._moments_lost("the optimizer's state was emptied")
+            self._moments_lost("the optimizer's state was emptied", self.tape.last + 1)
         if self.formula is None and self._due():
-            self.before = {p: p.detach().clone() for g in optimizer.param_groups for p in g["params"]}
+            self._copy()
 
-    def _moments_lost(self, said: str) -> None:
+    @torch.no_grad()
+    def _copy(self) -> None:
+        """Copy the parameters, into the last copies where these fit."""
+        for p in (p for group in self.optimizer.param_groups for p in group["params"]):
+            there = self.before.get(p)
+            if there is None or there.shape != p.shape or there.dtype != p.dtype:
+                self.before[p] = p.detach().clone()
+            else:
+                there.copy_(p)
+
+    def _moments_lost(self, said: str, step: int) -> None:
         self.had_state, self.count = False, None
         self.roots = [None] * len(self.roots)
-        self.tape.events.append(Event(self.tape.last + 1, "moments_lost", said))
+        self.tape.events.append(Event(step, "moments_lost", said))
 
     @torch.no_grad()
     def _after(self, optimizer: Any, args: Any, kwargs: Any) -> None:
@@ -157,12 +168,10 @@ class Probe:
         if skipped and getattr(optimizer, "found_inf", None) is not None:
             return  # a fused optimizer was called and made no step
         lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        dense = [g for g in grads if g.layout is torch.strided]
-        norm = self._norm(dense)
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
+        norm = self._norm([g for g in grads if g is not None and g.layout is torch.strided])
         due = self._due()
         tape.step(lrs, norm)
-        self._count(step)
         unusual = self._outlier(norm)
         if unusual and not due and self.unusual < max(MOST[0], MOST[1] * tape.steps):
             self.unusual += 1
@@ -171,13 +180,13 @@ class Probe:
             self.attention -= 1
         if due:
             self._flush()
+            self._count(step)
             self._measure(step)
             if self.loss is not None and self.formula is not None:
                 rare = (tape.steps % self.rarely == 0) or tape.steps == 1
                 if rare or (unusual and isfinite(norm)):
                     self._curve(step, lrs)
             self.measured()
-        self.before = {}
         if self.ring:
             self.ring.see(step, optimizer)
 
@@ -212,15 +221,15 @@ class Probe:
 
     def _norm(self, grads: list[Any]) -> float:
         """The norm of all gradients; NaN until the next measured step where they are on a device."""
-        grads = [g for g in grads if g.numel()]
         if not grads:
             return 0.0
-        if all(g.device.type == "cpu" and g.dtype in figures.KEPT for g in grads):
-            try:
-                return glance(grads)
-            except ValueError:  # strides or several dtypes
-                return float(torch.stack([g.float().norm() for g in grads]).norm())
-        self.pending.append((self.tape.steps, torch.stack(torch._foreach_norm(grads)).float().norm()))
+        try:
+            return glance(grads)
+        except ValueError:  # another device, strides or several dtypes
+            norm = torch.nn.utils.get_total_norm([g.float() for g in grads])
+        if norm.is_cpu:
+            return float(norm)
+        self.pending.append((self.tape.steps, norm))
         return nan
 
     def _flush(self) -> None:
@@ -251,14 +260,14 @@ class Probe:
             count = float(count) if count.device.type == "cpu" else None
         if count is None or isinstance(self.optimizer, Optimizer):
             return
-        if self.count is not None and count <= self.count:
-            said = f"the optimizer's own count of steps went from {self.count:.0f} to {count:.0f}"
-            if count <= 1:
-                self._moments_lost(said)
+        if self.count is not None and count <= self.count[1]:
+            said = f"the optimizer's own count of steps went from {self.count[1]:.0f} to {count:.0f}"
+            if count <= step - self.count[0]:  # it began since the last look
+                self._moments_lost(said, step - int(count) + 1)
             else:
                 self.tape.events.append(Event(step, "rewound", said))
                 self.roots = [None] * len(self.roots)
-        self.count = float(count)
+        self.count = step, float(count)
 
     def _measure(self, step: int) -> None:
         parts = []
@@ -268,54 +277,48 @@ class Probe:
             for p, g in pairs:
                 if p.shape != g.shape:
                     raise InputError(f"a parameter has the shape {tuple(p.shape)}, its gradient {tuple(g.shape)}")
-            part = self._part(group, pairs)
+            formulas = [self._formula(group, p) for p, _ in pairs]
+            part = self._part(float(group["lr"]), pairs, formulas)
             sizes = np.array([p.numel() for p, _ in pairs])
-            parts.append((part, sizes, self._decay_of(group)))
-            self._check_v(step, number, part, sizes, group, pairs)
+            parts.append((part, sizes, self._decay_of(number, group)))
+            self._check_v(step, number, part, formulas)
         if [p.shape for g in self.optimizer.param_groups for p in g["params"]] != self.shapes:
             raise InputError("parameters have changed their shape since the watch began: begin a new one")
         whole = figures_of(parts)
         self.tape.row(step, whole, [whole] if len(parts) == 1 else [figures_of([part]) for part in parts])
 
-    def _decay_of(self, group: Mapping[str, Any]) -> tuple[float, bool]:
-        facts = self._facts(group)
-        return facts.get("weight_decay", 0.0), bool(facts["decoupled"])
+    def _decay_of(self, number: int, group: Mapping[str, Any]) -> tuple[float, bool]:
+        return float(group.get("weight_decay") or 0.0), bool(self.tape.groups[number]["decoupled"])
 
     def _formula(self, group: Any, p: Any) -> Formula:
+        if self.formula is None:
+            return of_copy(group, self.before[p])
         state = self.optimizer.state[p]
         t = float(state["step"]) if "step" in state else float(self.tape.steps)
-        assert self.formula is not None
         return self.formula(group, state, t)
 
-    def _part(self, group: Any, pairs: list[tuple[Any, Any]]) -> Part:
-        lr = float(group["lr"])
+    def _part(self, lr: float, pairs: list[tuple[Any, Any]], formulas: list[Formula]) -> Part:
         if not pairs:
             return Part(Sums(*np.zeros((len(Sums._fields), 0))), np.zeros(0))
         params, grads = zip(*pairs, strict=True)
-        if self.formula is not None:
-            return together(params, grads, [self._formula(group, p) for p in params], lr, 1.0)
-        eps = float(group.get("eps", 0.0))
-        sums = [measured(p, self.before[p], g, None, eps, lr, 1.0) for p, g in pairs]  # of no known formula: by copies
-        return Part(Sums(*np.array(sums).T), np.zeros(0))
+        return together(params, grads, formulas, lr, 1.0)
 
-    def _check_v(
-        self, step: int, number: int, part: Part, sizes: np.ndarray, group: Any, pairs: list[tuple[Any, Any]]
-    ) -> None:
+    def _check_v(self, step: int, number: int, part: Part, formulas: list[Formula]) -> None:
         """Note where v has fallen faster than beta2 allows: it was reset."""
-        if self.formula is None or not pairs:
+        if not formulas:
             return
-        f = self._formula(group, pairs[0][0])
+        f = formulas[0]
         if f.v is None or f.kind == "largest" or not f.c or f.v.element_size() < 4:
             return  # in 16 bits v may underflow
         v = float(part.sums.root2.sum()) / f.c
         last = self.roots[number]
-        if last is not None and last[0] < step and last[2] == len(pairs) and f.decay < 1:
+        if last is not None and last[0] < step and last[2] == len(formulas) and f.decay < 1:
             least = f.decay ** (step - last[0]) * last[1]
             if v < 0.5 * least and least > 1e-30:
                 left = f"beta2 leaves it {least / last[1]:.2g}"
                 said = f"v fell to {v / last[1]:.2g} of itself in {step - last[0]} steps; {left}"
                 self.tape.events.append(Event(step, "moments_lost", said))
-        self.roots[number] = (step, v, len(pairs)) if isfinite(v) else None
+        self.roots[number] = (step, v, len(formulas)) if isfinite(v) else None
 
     def _curve(self, step: int, lrs: list[float]) -> None:
         """Measure the curvature; groups of other lr are brought to that of the first by P."""
@@ -341,16 +344,15 @@ class Probe:
 
 def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict[str, float]:
     """MEASURES of some groups together."""
-    sums = Sums(*(np.concatenate([getattr(part.sums, name) for part, _, _ in parts]) for name in Sums._fields))
+    every = np.concatenate([part.sums for part, _, _ in parts], axis=1)
+    sums = Sums(*every)
     sizes = np.concatenate([sizes for _, sizes, _ in parts])
     n = float(sizes.sum())
     if not n:
         return dict.fromkeys(MEASURES, nan)
-    rates = np.concatenate([part.rates for part, _, _ in parts])
-    rates = rates[np.isfinite(rates)]
-    quantiles = np.quantile(rates, [0.1, 0.5, 0.9], method="inverted_cdf") if len(rates) else [nan] * 3
+    quantiles = _quantiles(np.concatenate([part.rates for part, _, _ in parts]))
     large = sizes >= SMALL
-    total = {name: float(getattr(sums, name).sum()) for name in Sums._fields}
+    total = dict(zip(Sums._fields, every.sum(axis=1).tolist(), strict=True))
     pulled = pushed = 0.0
     for part, _, (decay, apart) in parts:
         pulled += decay**2 * float(part.sums.x2.sum())
@@ -360,9 +362,9 @@ def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict
         "step_rms": sqrt(total["step2"] / n) if total["step2"] >= 0 else nan,
         "largest_step": float(np.max(sums.largest)),
         "below_eps": total["below"] / n,
-        "effective_lr_10": float(quantiles[0]),
-        "effective_lr_50": float(quantiles[1]),
-        "effective_lr_90": float(quantiles[2]),
+        "effective_lr_10": quantiles[0],
+        "effective_lr_50": quantiles[1],
+        "effective_lr_90": quantiles[2],
         "lag": sqrt(total["lag"] / n) if total["lag"] >= 0 else nan,
         "root_rms": sqrt(total["root2"] / n) if total["root2"] >= 0 else nan,
         "weight_rms": sqrt(total["x2"] / n) if total["x2"] >= 0 else nan,
@@ -373,3 +375,12 @@ def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict
         "dead": total["dead"] / n,
         "dead_most": float((sums.dead / np.maximum(sizes, 1))[large].max()) if large.any() else 0.0,
     }
+
+
+def _quantiles(rates: np.ndarray) -> list[float]:
+    """The rates at 10, 50 and 90 % of those that are finite: one of them each (the inverted distribution function)."""
+    rates = rates[np.isfinite(rates)]
+    if not len(rates):
+        return [nan] * len(QUANTILES)
+    at = [max(0, ceil(q * len(rates)) - 1) for q in QUANTILES]
+    return np.partition(rates, at)[at].tolist()

@@ -12,9 +12,10 @@ torch = pytest.importorskip("torch")
 
 import adamx  # noqa: E402
 from adamx.inputs.errors import InputError  # noqa: E402
-from adamx.torch import figures  # noqa: E402
-from adamx.torch.figures import Sums, glance, tensorwise, together  # noqa: E402
-from adamx.torch.formulas import formula_of  # noqa: E402
+from adamx.torch import figures, memory  # noqa: E402
+from adamx.torch.figures import Sums, tensorwise, together  # noqa: E402
+from adamx.torch.formulas import formula_of, of_copy  # noqa: E402
+from adamx.torch.glance import glance  # noqa: E402
 
 DECAYED = {"weight_decay": 0.1}
 CASES = [
@@ -89,7 +90,8 @@ def test_the_step_from_the_state_is_the_step_that_was_made(name, options):
     [(*case, torch.float64) for case in (CASES[1], CASES[5], CASES[9], CASES[13], CASES[15])]
     + [(*CASES[13], dtype) for dtype in (torch.float32, torch.bfloat16, torch.float16)],
 )
-def test_the_kernel_is_torchs_operations(name, options, dtype):
+def test_the_kernel_is_torchs_operations(name, options, dtype, monkeypatch):
+    monkeypatch.setattr(figures, "SAMPLE", 10_000)  # of all coordinates
     optimizer, params, _ = stepped(name, options, dtype)
     some = formulas(optimizer, params, 7.0)
     part = together(params, [p.grad for p in params], some, options["lr"], 1.0)
@@ -111,7 +113,7 @@ def test_the_kernel_is_torchs_operations(name, options, dtype):
 
 
 def test_sixteen_bits_are_read_as_torch_reads_them():
-    for dtype, read in ((torch.bfloat16, figures.from_bfloat16), (torch.float16, figures.from_float16)):
+    for dtype, read in ((torch.bfloat16, memory.from_bfloat16), (torch.float16, memory.from_float16)):
         bits = torch.arange(-(2**15), 2**15, 7).to(torch.int16)
         values = bits.view(dtype).float().numpy()
         found = np.array([read(np.int16(b)) for b in bits.numpy()])
@@ -134,6 +136,31 @@ def test_what_is_not_finite_is_counted_and_shows():
     part = together(params, [p.grad for p in params], formulas(optimizer, params, 8.0), 0.02, 1.0)
     assert part.sums.nonfinite.tolist() == [0, 0, 0, 2]
     assert not math.isfinite(part.sums.step2[3]) and not math.isfinite(part.sums.largest[3])
+
+
+@pytest.mark.parametrize("size", [1e-25, 1e-12, 1e12, 1e25])
+def test_squares_that_float32_does_not_hold_are_summed(size):
+    """A gradient of 1e25 has a norm, and so has one of 1e-25; the update by either is of the size of lr."""
+    p = torch.nn.Parameter(torch.ones(3000))
+    optimizer = torch.optim.SGD([p], lr=0.1)
+    p.grad = size * torch.linspace(-1, 1, 3000)
+    part = together([p], [p.grad], [formula_of(optimizer)(optimizer.param_groups[0], {}, 1.0)], 0.1, 1.0)
+    assert part.sums.g2[0] == pytest.approx(float((p.grad.double() ** 2).sum()), rel=1e-6)
+    assert part.sums.step2[0] == part.sums.core2[0] == pytest.approx(part.sums.g2[0], rel=1e-6)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
+def test_copies_say_the_step_in_the_kernel_as_in_torchs_operations(dtype):
+    _, params, before = stepped("Adam", {"lr": 1e-3}, dtype)
+    some = [of_copy({"lr": 1e-3}, b) for b in before]
+    part = together(params, [p.grad for p in params], some, 1e-3, 1.0)
+    for i, (p, b, f) in enumerate(zip(params, before, some, strict=True)):
+        if p.numel():
+            assert np.array(part.sums)[:, i] == pytest.approx(tensorwise(p, p.grad, f, 1e-3, 1.0)[0], rel=1e-5)
+            step = (b.double() - p.detach().double()) / 1e-3
+            assert part.sums.step2[i] == pytest.approx(float((step**2).sum()), rel=1e-4)
+    assert not np.isfinite(part.rates).any()
+    assert part.sums.lost.sum() > 1000 if dtype == torch.bfloat16 else part.sums.lost.sum() == 0
 
 
 def test_the_quantiles_of_large_tensors_are_of_an_even_sample():
@@ -179,7 +206,7 @@ def test_the_curvature_of_attention_is_measured():
 
 
 def test_a_glance_is_the_norm():
-    few = [torch.randn(100, 7), torch.randn(3), torch.randn(20_000)]
+    few = [torch.randn(100, 7), torch.randn(3), torch.randn(0, 2), torch.randn(7_000)]
     assert glance(few) == pytest.approx(float(torch.cat([g.flatten() for g in few]).norm()), rel=1e-6)
     many = [torch.randn(1000, 700), torch.randn(3), 5 * torch.randn(200_000)]
     assert glance(many) == pytest.approx(float(torch.cat([g.flatten() for g in many]).norm()), rel=0.03)
@@ -390,7 +417,12 @@ def test_moments_that_are_lost_are_noticed():
         for state in optimizer.state.values():
             state["exp_avg_sq"].zero_()
 
+    def anew(optimizer, fresh):
+        for state in optimizer.state.values():
+            state["step"].zero_()
+
     assert run(lambda o, fresh: None) == []
+    assert run(anew)[0] == (21, "moments_lost"), "the step at which it was, though it is seen at the 25th"
     assert run(lambda o, fresh: o.state.clear()) == [(21, "moments_lost")]
     assert run(lambda o, fresh: o.load_state_dict(fresh)) == [(21, "moments_lost")]
     assert run(zero) == [(25, "moments_lost")]
