@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from adamx.inputs.errors import InputError
+from adamx.torch.shards import is_sharded
 
 MARGIN = 20  # steps before a spike that a run needs from its checkpoint on, for a level that the spike leaves
 
@@ -45,6 +46,11 @@ class Checkpoint:
         """Of each parameter its name, where the optimizer was made from `named_parameters()`; else its number."""
         said = [name for group in self.state["param_groups"] for name in group.get("param_names", ())]
         return said if len(said) == len(self.params) else [str(i) for i in range(len(self.params))]
+
+    @property
+    def whole(self) -> bool:
+        """False where parameters are sharded, and this is one process's part of the training."""
+        return not any(map(is_sharded, self.params))
 
     @torch.no_grad()
     def load(self, optimizer: torch.optim.Optimizer) -> None:

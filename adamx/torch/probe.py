@@ -17,12 +17,14 @@ import torch
 
 from adamx.inputs.errors import InputError
 from adamx.regimes import FALL, RISE
+from adamx.torch import shards
 from adamx.torch.checkpoint import Ring
 from adamx.torch.curvature import curvature
 from adamx.torch.figures import Part, Sums, together
 from adamx.torch.formulas import Formula, formula_of, limit, of_copy, scales
 from adamx.torch.glance import glance
 from adamx.torch.optimizer import Optimizer
+from adamx.torch.shards import local
 from adamx.watch.tape import MEASURES, Event, Tape
 
 FIRST = 5  # steps that are all measured
@@ -34,10 +36,6 @@ PRODUCTS = 3  # of the power iteration at a time
 SMALL = 16  # coordinates from which a tensor can be said to be dead
 PLAIN_MOMENTUM = (torch.optim.SGD, torch.optim.RMSprop)
 HYPER = ("lr", "eps", "weight_decay", "momentum", "alpha", "rho", "nesterov", "amsgrad", "maximize", "beta1", "beta2")
-SHARDED = (
-    "torch.distributed is in use: gradients, parameters and state are those of this process. Under DDP they are the "
-    "same everywhere; under FSDP and other sharding they are this process's shard, and norms are of the shard alone."
-)
 
 
 class Probe:
@@ -78,8 +76,10 @@ class Probe:
         tape.groups[:] = [self._facts(group) for group in optimizer.param_groups]
         for _ in optimizer.param_groups:
             self._open_group()
-        if torch.distributed.is_available() and torch.distributed.is_initialized():
-            tape.notes.append(SHARDED)
+        self.sharded = any(shards.is_sharded(p) for p in params)
+        if self.sharded and loss is not None:
+            raise InputError("loss is given, and parameters are sharded: of these the curvature is not measured")
+        tape.notes += shards.notes(params)
         if self.formula is None:
             name = type(optimizer).__name__
             tape.notes.append(f"{name}: the parameters are copied before each measured step to see its update.")
@@ -107,7 +107,7 @@ class Probe:
         facts["adaptive"] = float(self.formula is None or type(self.optimizer) is not torch.optim.SGD)
         facts["corrected"] = float(type(self.optimizer) not in (torch.optim.RMSprop,))
         facts["decoupled"] = float(group.get("decoupled_weight_decay", facts["optimizer"] == "adamw") or 0)
-        facts["coordinates"] = float(sum(p.numel() for p in params))
+        facts["coordinates"] = float(sum(local(p).numel() for p in params))
         facts["tensors"] = float(len(params))
         facts["dtype"] = "/".join(sorted({str(p.dtype).removeprefix("torch.") for p in params}))
         return facts
@@ -168,8 +168,10 @@ class Probe:
         if skipped and getattr(optimizer, "found_inf", None) is not None:
             return  # a fused optimizer was called and made no step
         lrs = [float(group["lr"]) for group in optimizer.param_groups]
-        grads = [p.grad for group in optimizer.param_groups for p in group["params"]]
-        norm = self._norm([g for g in grads if g is not None and g.layout is torch.strided])
+        grads = [p.grad for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        if self.sharded:
+            grads = [local(g) for g in grads]
+        norm = self._norm([g for g in grads if g.layout is torch.strided])
         due = self._due()
         tape.step(lrs, norm)
         unusual = self._outlier(norm)
@@ -273,11 +275,13 @@ class Probe:
         parts = []
         for number, group in enumerate(self.optimizer.param_groups):
             pairs = [(p, p.grad) for p in group["params"] if p.grad is not None and p.grad.layout is torch.strided]
-            pairs = [(p, g) for p, g in pairs if p.numel()]
             for p, g in pairs:
                 if p.shape != g.shape:
                     raise InputError(f"a parameter has the shape {tuple(p.shape)}, its gradient {tuple(g.shape)}")
+            pairs = [(p, g) for p, g in pairs if local(p).numel()]
             formulas = [self._formula(group, p) for p, _ in pairs]
+            if self.sharded:
+                pairs, formulas = [(local(p), local(g)) for p, g in pairs], [shards.of(f) for f in formulas]
             part = self._part(float(group["lr"]), pairs, formulas)
             sizes = np.array([p.numel() for p, _ in pairs])
             parts.append((part, sizes, self._decay_of(number, group)))

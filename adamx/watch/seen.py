@@ -85,7 +85,8 @@ class Seen:
         if not self.closed:
             self.closed = True
             if self.recording:
-                self.recording.close(self.tape, self.verdict, self.before_spike)
+                saved = self.before_spike
+                self.recording.close(self.tape, self.verdict, saved if saved and saved.whole else None)
 
     @property
     def before_spike(self) -> Any:

@@ -55,7 +55,7 @@ class Watch(Seen):
             batch: 0 says that the loss is of all data, and not of a minibatch.
             step: the steps that the training had made before, for one that goes on from a checkpoint.
             scaler: torch's GradScaler, so that the steps it skips are counted.
-            mlflow: whether to write into the active run of MLflow, or a new one.
+            mlflow: whether to write into the active run of MLflow, or a new one; of several processes the first does.
         Raises:
             InputError: something else.
         """
@@ -65,7 +65,8 @@ class Watch(Seen):
         probe = importlib.import_module("adamx.torch.probe").Probe
         self.probe = probe(optimizer, self.tape, every, loss, rarely, scaler)
         self.probe.measured = self._measured
-        self._record(mlflow)  # an optimizer that cannot be watched leaves no run behind
+        first = importlib.import_module("adamx.torch.shards").process()[0] == 0
+        self._record(mlflow and first)  # an optimizer that cannot be watched leaves no run behind
         self.probe.attach()
 
     def close(self) -> None:
