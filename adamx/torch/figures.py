@@ -20,7 +20,7 @@ from adamx.portable.cache import cached
 from adamx.portable.precision import NEAREST
 from adamx.torch import threads
 from adamx.torch.formulas import NUMBERS, Formula
-from adamx.torch.memory import KEPT, READ, everything, itself, place
+from adamx.torch.memory import KEPT, READ, at, everything, itself
 from adamx.torch.operations import Sums, tensorwise
 
 TILE, BLOCK = 4096, 512  # coordinates of a thread's piece of work, and of what stays in its first cache
@@ -38,8 +38,8 @@ def passes(kind: str, dtype: str, wide: Any) -> Any:
     centered, largest_norm, delta = kind.endswith("centered"), kind == "largest", kind == "delta"
 
     @inlined
-    def block(memory, at, n, size, eta, steps):
-        at_x, at_g, at_m, at_v, at_w = at
+    def block(memory, places, n, size, eta, steps):
+        at_x, at_g, at_m, at_v, at_w = places
         a, b, c, eps, scale, coupled, decoupled, ratio, sign, rho, inverse = n
         one, none = real(1), real(0)
         least = eps if eps > tiny else tiny
@@ -82,12 +82,12 @@ def passes(kind: str, dtype: str, wide: Any) -> Any:
 
 @cache
 def kernel(kind: str, dtype: str) -> Any:
-    """(memory, tiles, table, numbers, lr, out, rates): the sums of every tile, and the sampled rates.
+    """(memory, tiles, table of addresses, numbers, lr, out, rates): the sums of every tile, and the sampled rates.
 
     A block's sums are taken in float32, eight coordinates at a time, and once more in float64 where squares of such a
     size do not fit. A loop for the sums and one for the counts is what is vectorised best.
     """
-    load, keep = READ.get(dtype, itself), NEAREST.get(dtype, itself)
+    load, keep, index = READ.get(dtype, itself), NEAREST.get(dtype, itself), at(dtype)
     real: Any = np.float64 if dtype == "float64" else np.float32
     whole: Any = np.int64 if dtype == "float64" else np.int32
     unsigned = np.iinfo(whole).max
@@ -110,12 +110,12 @@ def kernel(kind: str, dtype: str) -> Any:
             zero = below = lost = dead = finite = most = whole(0)
             for begin in range(0, count, BLOCK):
                 size = np.uint64(min(BLOCK, count - begin))
-                start = table[tensor] + (first + begin)
-                at_x, at_g, at_m = np.uint64(start[0]), np.uint64(start[1]), np.uint64(start[2])
-                at_v, at_w = np.uint64(start[3]), np.uint64(start[4])
-                at = at_x, at_g, at_m, at_v, at_w
+                skip, row = np.uint64(first + begin), table[tensor]
+                at_x, at_g, at_m = index(row[0]) + skip, index(row[1]) + skip, index(row[2]) + skip
+                at_v, at_w = index(row[3]) + skip, index(row[4]) + skip
+                places = at_x, at_g, at_m, at_v, at_w
                 one_g2, one_step2, one_core2, one_x2, one_root2, one_lag, one_below = first_pass(
-                    memory, at, given, size, eta, steps
+                    memory, places, given, size, eta, steps
                 )
                 s1, s2, s3, s4, s5, s6 = (
                     np.float64(one_g2),
@@ -130,7 +130,7 @@ def kernel(kind: str, dtype: str) -> Any:
                 if not plain:
                     least, largest = min(least, min(s5, s6)), max(largest, max(s5, s6))
                 if narrow and not (low < least and largest < high):
-                    s1, s2, s3, s4, s5, s6, one_below = exact(memory, at, given, size, eta, steps)
+                    s1, s2, s3, s4, s5, s6, one_below = exact(memory, places, given, size, eta, steps)
                 g2, step2, core2, x2, root2, lag = g2 + s1, step2 + s2, core2 + s3, x2 + s4, root2 + s5, lag + s6
                 below += one_below
                 for i in range(size):
@@ -147,12 +147,12 @@ def kernel(kind: str, dtype: str) -> Any:
                         dead += whole((g == none) & (kept_by == none))
                     bits = patterns[i] & unsigned  # ordered as the sizes are, and NaN above all
                     most = bits if bits > most else most
-            row = out[tile]
-            row[0], row[1], row[2], row[3], row[4] = g2, count - finite, zero, step2, core2
-            row[5], row[6], row[7], row[8], row[9], row[10] = x2, root2, below, lag, lost, dead
+            sums = out[tile]
+            sums[0], sums[1], sums[2], sums[3], sums[4] = g2, count - finite, zero, step2, core2
+            sums[5], sums[6], sums[7], sums[8], sums[9], sums[10] = x2, root2, below, lag, lost, dead
             patterns[0] = most
-            row[11] = steps[0]
-            at_v, at_w = np.uint64(table[tensor, 3] + first), np.uint64(table[tensor, 4] + first)
+            sums[11] = steps[0]
+            at_v, at_w = index(table[tensor, 3]) + np.uint64(first), index(table[tensor, 4]) + np.uint64(first)
             for k in range(phase, count, stride):
                 j = np.uint64(k)
                 v, w = load(memory[at_v + j]), load(memory[at_w + j])
@@ -205,7 +205,7 @@ def together(
                 found_sums, rate = tensorwise(params[i], grads[i], formulas[i], lr, inverse)
                 sums[i] = found_sums
                 rates.append(rate.reshape(-1)[::stride].double().cpu().numpy())
-    return Part(Sums(*sums.T), np.concatenate(rates) if rates else np.zeros(0))
+    return Part(Sums(*sums.T), rates[0] if len(rates) == 1 else np.concatenate([np.zeros(0), *rates]))
 
 
 def reachable(p: Any, g: Any, f: Formula) -> bool:
@@ -221,8 +221,9 @@ def _fused(
     kind: str, dtype: str, params: Any, grads: Any, formulas: Any, lr: float, inverse: float, stride: int
 ) -> tuple[np.ndarray, np.ndarray]:
     tiles, slots, starts = _tiles(tuple([p.numel() for p in params]), stride)
-    tensors = zip(params, grads, formulas, strict=True)
-    table = place([[p if t is None else t for t in (p, g, f.m, f.v, f.w)] for p, g, f in tensors])
+    rows = zip(params, grads, formulas, strict=True)
+    tensors = [p if t is None else t for p, g, f in rows for t in (p, g, f.m, f.v, f.w)]
+    table = np.array([t.data_ptr() for t in tensors]).reshape(-1, 5)
     numbers = np.array([(*f[-len(NUMBERS) :], inverse) for f in formulas], np.float64)
     # the row's order: a b c eps scale coupled decoupled ratio sign decay beta1 inverse
     out, rates = np.empty((len(tiles), len(Sums._fields))), np.empty(slots)

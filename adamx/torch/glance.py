@@ -11,21 +11,21 @@ import numba
 import numpy as np
 
 from adamx.portable.cache import cached
-from adamx.torch.memory import KEPT, READ, everything, itself, place
+from adamx.torch.memory import KEPT, READ, at, everything, itself
 
 READ_AT_ONCE = 8192  # gradients that are read at every step, evenly spread over the tensors
 
 
 @cache
 def kernel(dtype: str) -> Any:
-    """(memory, tiles, at, times) -> the sum of squares of some tiles of gradients, each times its tensor's factor."""
-    load = READ.get(dtype, itself)
+    """(memory, tiles, addresses, times) -> the sum of squares of some tiles, each times its tensor's factor."""
+    load, index = READ.get(dtype, itself), at(dtype)
 
-    def norms(memory, tiles, at, times):
+    def norms(memory, tiles, addresses, times):
         total = 0.0
         for tile in range(len(tiles)):
             tensor, first, count = tiles[tile, 0], tiles[tile, 1], tiles[tile, 2]
-            start, of_tile = np.uint64(at[tensor, 0] + first), 0.0
+            start, of_tile = index(addresses[tensor]) + np.uint64(first), 0.0
             for i in range(np.uint64(count)):
                 g = np.float64(load(memory[start + i]))
                 of_tile += g * g
@@ -65,4 +65,4 @@ def glance(grads: Sequence[Any]) -> float:
         if g.dtype is not dtype or not g.is_cpu or not g.is_contiguous() or name is None:
             raise ValueError
     tiles, times = _tiles(tuple([g.numel() for g in grads]))
-    return sqrt(kernel(name)(everything(name), tiles, place([(g,) for g in grads]), times))
+    return sqrt(kernel(name)(everything(name), tiles, np.array([g.data_ptr() for g in grads]), times))

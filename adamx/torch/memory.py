@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache
 from types import SimpleNamespace
 from typing import Any
@@ -43,11 +42,17 @@ READ = {"bfloat16": from_bfloat16, "float16": from_float16}
 
 @cache
 def everything(dtype: str) -> np.ndarray:
-    """All addresses as one array, of 16-bit formats their bits: made once, and read by a kernel at `place` alone."""
+    """All memory as one array, of 16-bit formats their bits: made once, and read by a kernel `at` addresses alone."""
     stored = np.dtype(BITS.get(dtype, dtype))
     return np.asarray(SimpleNamespace(__array_interface__=memory(BASE, (END - BASE) // stored.itemsize, stored)))
 
 
-def place(tensors: Sequence[Sequence[Any]]) -> np.ndarray:
-    """Of tensors of one dtype in C order, in rows, the index of their first elements in `everything`."""
-    return (np.array([[t.data_ptr() for t in row] for row in tensors]) - BASE) // tensors[0][0].element_size()
+def at(dtype: str) -> Any:
+    """f(address) -> the index in `everything`, for kernels."""
+    shift = {2: 1, 4: 2, 8: 3}[np.dtype(BITS.get(dtype, dtype)).itemsize]
+
+    @portable
+    def index(address):
+        return np.uint64((address - BASE) >> shift)
+
+    return index

@@ -354,7 +354,8 @@ def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict
     n = float(sizes.sum())
     if not n:
         return dict.fromkeys(MEASURES, nan)
-    quantiles = _quantiles(np.concatenate([part.rates for part, _, _ in parts]))
+    rates = [part.rates for part, _, _ in parts]
+    quantiles = _quantiles(rates[0] if len(rates) == 1 else np.concatenate(rates))
     large = sizes >= SMALL
     total = dict(zip(Sums._fields, every.sum(axis=1).tolist(), strict=True))
     pulled = pushed = 0.0
@@ -383,8 +384,8 @@ def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict
 
 def _quantiles(rates: np.ndarray) -> list[float]:
     """The rates at 10, 50 and 90 % of those that are finite: one of them each (the inverted distribution function)."""
-    rates = rates[np.isfinite(rates)]
-    if not len(rates):
+    rates = np.sort(rates)
+    count = int(np.searchsorted(rates, inf))  # none is negative, and NaN stands behind infinity
+    if not count:
         return [nan] * len(QUANTILES)
-    at = [max(0, ceil(q * len(rates)) - 1) for q in QUANTILES]
-    return np.partition(rates, at)[at].tolist()
+    return rates[[max(0, ceil(q * count) - 1) for q in QUANTILES]].tolist()

@@ -182,3 +182,24 @@ def test_scenes_without_a_loss_look_at_the_gradient():
     tape.loss, tape.loss_step = array("d"), array("q")
     assert Scene(tape).episodes[0].step == 100
     assert "No loss was told" in str(judge(tape))
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_losses_that_wait_have_the_spikes_of_those_that_do_not(seed, monkeypatch):
+    from adamx.watch import live
+
+    draw = np.random.default_rng(seed)
+    loss = falling(seed=seed) * np.exp(draw.normal(0, 0.5, 300))
+    for at in draw.integers(60, 290, 4):
+        loss[at : at + draw.integers(1, 12)] *= 10 ** draw.uniform(0, 4)
+    loss[draw.integers(295, 300)] = np.nan
+
+    def seen():
+        one, began = Live(target=1e-4), []
+        for step, value in enumerate(loss, 1):
+            began += [step] if one.see(step, float(value)) else []
+        return began, one.spikes, one.regime
+
+    waiting = seen()
+    monkeypatch.setattr(live, "WAIT", 1)
+    assert waiting == seen() and [s.step for s in waiting[1]] == waiting[0]
