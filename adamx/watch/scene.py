@@ -9,8 +9,10 @@
     risen       the last losses lie a factor of 2 above the least that there were
     stalled     the last losses lie above `STALLED` of the first, after 100 steps
     flat        the last quarter of the losses lies no lower than the second, by a hundredth or twice the error of both
-                medians, while lr is as large as ever, the loss above a tenth of the first and the gradient not small
-    rough       of a loss of all data: a fifth of the later steps go up, by a twentieth or more
+                medians, while lr is as large as ever, the loss above a tenth of the first and the gradient not small;
+                of a schedule that lowers lr, the losses before that, where it has not taken a quarter off them
+    rough       of a loss of all data: a tenth of the later steps go up, by a fiftieth or more, where below the edge of
+                stability none does
 
 Where no loss was told, the norm of the gradient stands for it in episodes, and nothing else can be said.
 """
@@ -30,8 +32,8 @@ EARLY, EARLY_RISE, FIRST = 40, 1.5, 5
 RISEN, STALLED = 2.0, 0.98
 VISIBLE, VISIBLE_OF_BATCH = 1e-9, 0.1
 FLAT, FLAT_ERRORS, HIGH = 0.99, 2.0, 0.1  # of the loss before; of the medians; of the first loss
-LOWERED, SMALL_GRADIENT = 0.5, 0.02  # of the largest lr; of the first gradients
-ROUGH_STEP, ROUGH_SHARE = 1.05, 0.2
+LOWERED, HELPED, SMALL_GRADIENT = 0.5, 0.75, 0.02  # of the largest lr; of the loss before; of the first gradients
+ROUGH_STEP, ROUGH_SHARE = 1.02, 0.1
 FEW = 10  # steps after which something can be said
 NEAR = 30  # steps in which what happened at one can be the cause of what is seen
 
@@ -155,36 +157,53 @@ class Scene:
         return self.has_loss and len(self.values) >= 100 and self.end > STALLED * self.start
 
     @cached_property
+    def lowered(self) -> int | None:
+        """The step from which on some group's lr is below `LOWERED` of its largest; None where that is not so.
+
+        A last quarter in which it is mostly so says nothing of that lr, whatever it does; the steps before may.
+        """
+        found = []
+        for group in range(len(self.tape.lr)):
+            steps, lr = self.tape.series("lr", group)
+            steps, lr = steps[np.isfinite(lr)], lr[np.isfinite(lr)]
+            if len(lr) and np.median(lr[-len(lr) // 4 :]) < LOWERED * lr.max():
+                found.append(int(steps[np.flatnonzero(lr >= LOWERED * lr.max())[-1]]) + 1)
+        return min(found, default=None)
+
+    @cached_property
+    def _high(self) -> np.ndarray:
+        """The losses until lr was lowered."""
+        return self.values if self.lowered is None else self.values[self.steps < self.lowered]
+
+    @cached_property
     def fall(self) -> float:
         """The last quarter of the losses over the second; NaN where it says nothing of the training.
 
-        That is so of few losses, of an lr that was lowered, and where the gradient has become small: it has converged.
+        Of the losses until lr was lowered, where it was: if lowering it took a quarter off the loss, all is well.
+        It says nothing where they are few, and where the gradient has become small: it has converged.
         """
-        y, quarter = self.values, self.length // 4
-        norms = self.rows("norm", self.tape.first, np.inf)
-        if not self.has_loss or len(y) < 100 or any(self._lowered(group) for group in range(len(self.tape.lr))):
+        y, until = self._high, np.inf if self.lowered is None else self.lowered - 1
+        norms = self.rows("norm", self.tape.first, until)
+        if not self.has_loss or len(y) < 100:
             return np.nan
-        if len(norms) and np.median(norms[-quarter:]) < SMALL_GRADIENT * np.median(norms[:FEW]):
+        if len(norms) and np.median(norms[-(len(norms) // 4) :]) < SMALL_GRADIENT * np.median(norms[:FEW]):
             return np.nan
         earlier, last = self._quarters
+        if self.lowered is not None and not self.end > HELPED * np.median(last):
+            return np.nan
         return float(np.median(last) / np.median(earlier)) if np.median(earlier) > 0 else np.nan
-
-    def _lowered(self, group: int) -> bool:
-        _, lr = self.tape.series("lr", group)
-        lr = lr[np.isfinite(lr)]
-        return len(lr) > 0 and bool(np.median(lr[-len(lr) // 4 :]) < LOWERED * lr.max())
 
     @property
     def _quarters(self) -> tuple[np.ndarray, np.ndarray]:
-        quarter = len(self.values) // 4
-        return self.values[quarter : 2 * quarter], self.values[-quarter:]
+        quarter = len(self._high) // 4
+        return self._high[quarter : 2 * quarter], self._high[-quarter:]
 
     @cached_property
     def flat(self) -> bool:
         if np.isnan(self.fall) or self.stalled or self.risen or not self.end > HIGH * self.start:
             return False
         earlier, last = self._quarters
-        scatter = 1.4826 * float(np.median(np.abs(np.diff(self.values[len(earlier) :])))) / np.sqrt(2)
+        scatter = 1.4826 * float(np.median(np.abs(np.diff(self._high[len(earlier) :])))) / np.sqrt(2)
         error = 1.2533 * scatter * np.sqrt(2 / len(last)) / float(np.median(earlier))  # of two medians
         return self.fall > min(FLAT, 1 - FLAT_ERRORS * error)
 
@@ -213,8 +232,9 @@ class Scene:
         elif self.risen and self.broken is None:
             said.append(f"the loss was {self.least[1]:.3g} by step {self.least[0]} and is {self.end:.3g} at the end")
         elif self.flat:
-            since = self.steps[len(self.steps) // 4]
-            said.append(f"the loss has not fallen since step {since} and stays near {self.end:.3g}")
+            since, until = self.steps[len(self._high) // 4], f", when lr was lowered at step {self.lowered}, too"
+            until = "" if self.lowered is None else until
+            said.append(f"the loss has not fallen since step {since} and stays near {self.end:.3g}{until}")
         if self.rough:
             said.append("the loss of all data goes up and down from step to step")
         return said
@@ -266,7 +286,10 @@ class Scene:
 
     @cached_property
     def beside(self) -> float:
-        """The updates beside the weights, a step, over the last three quarters; NaN where they were not measured."""
+        """The updates beside the weights, a step, over the last three quarters of the steps until lr was lowered.
+
+        NaN where they were not measured.
+        """
         group = self.tape.groups.index(self.main) if self.main else 0
         if group >= len(self.tape.parts):
             return np.nan
@@ -274,7 +297,9 @@ class Scene:
         _, weights = self.tape.series("weight_rms", group)
         _, lr = self.tape.series("lr", group)
         with np.errstate(all="ignore"):
-            some = (moved * lr[at - self.tape.first] / weights)[at >= self.tape.first + self.tape.steps // 4]
+            some = moved * lr[at - self.tape.first] / weights
+        first, end = self.tape.first, self.tape.last + 1 if self.lowered is None else self.lowered
+        some = some[(at >= first + (end - first) // 4) & (at < end)]
         some = some[np.isfinite(some)]
         return float(np.median(some)) if len(some) else np.nan
 

@@ -191,3 +191,39 @@ def test_an_optimizer_that_never_converged_does_not_need_a_larger_eps():
 def test_a_loss_that_falls_slowly_has_fallen():
     assert Scene(tape_of(flat())).stalled
     assert not Scene(tape_of(flat() - np.linspace(0, 0.08, 220))).stalled
+
+
+def test_a_bad_batch_that_is_not_survived_is_named():
+    loss, norm = falling(), np.ones(300)
+    loss[200:], norm[200:] = 1e6 * 10.0 ** np.arange(100), 1e4 * 10.0 ** np.arange(100)
+    found = judge(tape_of(loss, norm=norm))
+    assert found.cause == "bad_batch" and "t step 201 the loss is 1e+06" in " ".join(found.sentences)
+    lr = np.where(np.arange(300) < 199, 1e-3, 1.0)
+    assert judge(tape_of(loss, lr, norm=norm)).cause == "lr_jump"
+    loss[200:] = 3.0 * 2.0 ** np.arange(100)  # as an instability grows
+    assert judge(tape_of(loss, norm=norm)).cause != "bad_batch"
+
+
+def stopped(end, beside=0.02, falls=1.0):
+    """4.5 at first, 2.5 from step 30 on, and another level once lr was lowered at step 300 of 400."""
+    draw, t = np.random.default_rng(1), np.arange(400)
+    loss = np.where(t < 300, 2.5 * falls ** (t / 300) + 2 * np.exp(-t / 8), end) * np.exp(0.03 * draw.normal(size=400))
+    tape = tape_of(loss, lr=np.where(t < 300, 1e-2, 1e-4))
+    return measure(tape, step_rms=lambda step: 1.0, weight_rms=lambda step: 1e-2 / beside)
+
+
+def test_a_loss_that_stops_until_lr_is_lowered_is_judged_by_the_steps_before():
+    found = judge(stopped(2.4))
+    assert found.cause == "edge_of_stability" and "n update is 2.0% of the weights" in " ".join(found.sentences)
+    assert "when lr was lowered at step 301, too" in found.symptoms[0]
+    assert judge(stopped(2.4, beside=0.003)).cause == "unknown", "lr is not what is too large"
+    assert judge(stopped(1.5)).cause == "healthy", "what a schedule is for"
+    assert judge(stopped(1.4, falls=0.6)).cause == "healthy", "it fell all the time"
+
+
+def test_a_loss_of_all_data_that_goes_up_now_and_then_is_rough():
+    draw, t = np.random.default_rng(0), np.arange(300)
+    smooth = 2.0 * np.exp(-t / 100)
+    shaken = smooth * np.exp(0.03 * draw.normal(size=300))
+    assert Scene(tape_of(shaken, exact=True)).rough and not Scene(tape_of(smooth, exact=True)).rough
+    assert not Scene(tape_of(shaken)).rough, "batches scatter"

@@ -12,6 +12,7 @@ from adamx.watch.scene import Scene
 
 HIGH = 4.0  # times the median norm
 FAR_SMALLER, BACK = 0.03, 0.35  # of the norm at the surge: of the step before, of the steps after
+AT_ONCE = 1000.0  # times the loss before, in one step
 
 
 class Surge(NamedTuple):
@@ -56,22 +57,39 @@ def surge(scene: Scene) -> Surge | None:
 
 def bad_batch(scene: Scene) -> Cause | None:
     rise = surge(scene)
-    if rise is None or not rise.sudden or not rise.next < BACK * rise.size:
+    if rise is None or not rise.sudden:
         return None
     # the loss is high no later than the gradient: before any update by that batch
     at = next((e for e in scene.episodes if rise.step - 1 <= e.step <= rise.step), None)
     if at is None:
         return None
     after = scene.values[(scene.steps > at.step) & (scene.steps <= at.step + 6)]
-    if not len(after) or float(np.median(after)) >= 0.4 * at.peak:
+    back = rise.next < BACK * rise.size and len(after) > 0 and float(np.median(after)) < 0.4 * at.peak
+    own = float(scene.values[scene.steps == at.step][0])
+    if not back and not (own > AT_ONCE * at.base and _lr_as_before(scene, at.step)):
         return None
     evidence = (
         f"at step {rise.step} alone the gradient's norm is {rise.size:.3g}, {rise.size / rise.base:.3g} medians",
-        f"the loss of that batch is {at.peak:.3g} before any update by it, and {np.median(after):.3g} right after",
+        f"the loss of that batch is {own:.3g} before any update by it, and {np.median(after):.3g} right after",
     )
+    if not back:
+        evidence = (
+            f"at step {at.step} the loss is {own:.3g}, {own / at.base:.3g} times that before, after a usual update at "
+            "a usual lr: no instability grows so much in a step",
+            f"the gradient's norm is {rise.size:.3g}, {rise.size / rise.base:.3g} medians, and the update by it is not "
+            "survived",
+        )
     return Cause(
-        "bad_batch", 0.93, evidence, f"look at that batch; clip the gradient's norm at {3 * rise.base:.2g} (3 medians)"
+        "bad_batch",
+        0.93 if back else LIKELY,
+        evidence,
+        f"look at that batch; clip the gradient's norm at {3 * rise.base:.2g} (3 medians)",
     )
+
+
+def _lr_as_before(scene: Scene, step: int) -> bool:
+    """True if lr was not raised before a step."""
+    return not scene.most("lr", step - 2, step) > 1.5 * scene.middle("lr", step - 12, step - 3)
 
 
 SMOOTH, BEFORE, AROUND = 9, 150, 60  # steps: of a median, of the usual norm, about the onset

@@ -93,6 +93,8 @@ def _beside(scene: Scene) -> float | None:
     """The updates beside the weights, a step, where they are large all along and the loss hardly falls."""
     if not scene.fall > HARDLY or not scene.end > HIGH * scene.start:
         return None
+    if scene.lowered is not None and not scene.flat:
+        return None  # fewer steps at that lr: the loss must have stopped
     beside = scene.beside
     return beside if beside > BESIDE else None
 
@@ -112,9 +114,10 @@ def edge_of_stability(scene: Scene) -> Cause | None:
             f"{scene.end / scene.start:.0%} of the first: updates throw them out to where the loss is flat"
         )
     if beside:
+        until = "" if scene.lowered is None else " before lr was lowered"
         evidence.append(
             f"an update is {beside:.1%} of the weights (root mean square; well below 1 % does better), and the loss of "
-            f"the last quarter is still {scene.fall:.0%} of that of the second"
+            f"the last quarter{until} is still {scene.fall:.0%} of that of the second"
         )
         sure = max(sure, 0.7)
     if not evidence:
