@@ -82,6 +82,14 @@ def whole(what: str, value: object, least: int) -> int:
     return int(value)
 
 
+def real(what: str, value: object) -> float:
+    """A finite number, or an InputError that says so."""
+    number = isinstance(value, (int, float, np.integer, np.floating)) and not isinstance(value, bool)
+    if not number or not np.isfinite(value):  # type: ignore[call-overload]
+        raise InputError(f"{what} is {value!r}: a number is needed")
+    return float(value)  # type: ignore[arg-type]
+
+
 def flag(what: str, value: object) -> bool:
     """True or false, or an InputError that says so."""
     if not isinstance(value, bool):

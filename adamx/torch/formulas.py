@@ -141,7 +141,7 @@ def formula_of(optimizer: torch.optim.Optimizer) -> Callable[[Any, Any, float], 
 def of_copy(group: Mapping[str, Any], before: Any) -> Formula:
     """The formula of a step of which nothing is known but the parameter before it."""
     lr = float(group["lr"])
-    return Formula(m=before, kind="copied", a=1 / lr if lr else 0.0, eps=float(group.get("eps", 0.0)))
+    return Formula(m=before, kind="copied", a=1 / lr if lr else 0.0)
 
 
 def scales(f: Formula, like: Any) -> tuple[Any, Any]:

@@ -37,6 +37,8 @@ SMALL = 16  # coordinates from which a tensor can be said to be dead
 PLAIN_MOMENTUM = (torch.optim.SGD, torch.optim.RMSprop)
 HYPER = ("lr", "eps", "weight_decay", "momentum", "alpha", "rho", "nesterov", "amsgrad", "maximize", "beta1", "beta2")
 
+SPARSE = "Parameters with sparse gradients are left out of all figures."
+
 
 class Probe:
     """The hooks on one optimizer.
@@ -55,6 +57,8 @@ class Probe:
             raise InputError(f"optimizer is {type(optimizer).__name__}: a torch.optim.Optimizer is needed")
         if loss is not None and not callable(loss):
             raise InputError(f"loss is {type(loss).__name__}: a function that computes the loss is needed, or None")
+        if scaler is not None and not hasattr(scaler, "get_scale"):
+            raise InputError(f"scaler is {type(scaler).__name__}: a torch.amp.GradScaler is needed, or None")
         params = [p for group in optimizer.param_groups for p in group["params"]]
         for p in params:
             if p.is_complex():
@@ -106,7 +110,8 @@ class Probe:
         facts["optimizer"] = group.get("optimizer") or type(self.optimizer).__name__
         facts["adaptive"] = float(self.formula is None or type(self.optimizer) is not torch.optim.SGD)
         facts["corrected"] = float(type(self.optimizer) not in (torch.optim.RMSprop,))
-        facts["decoupled"] = float(group.get("decoupled_weight_decay", facts["optimizer"] == "adamw") or 0)
+        # of an unknown formula the decay is compared with the update, in which it is
+        facts["decoupled"] = float(group.get("decoupled_weight_decay", self.formula is None) or 0)
         facts["coordinates"] = float(sum(local(p).numel() for p in params))
         facts["tensors"] = float(len(params))
         facts["dtype"] = "/".join(sorted({str(p.dtype).removeprefix("torch.") for p in params}))
@@ -274,7 +279,10 @@ class Probe:
     def _measure(self, step: int) -> None:
         parts = []
         for number, group in enumerate(self.optimizer.param_groups):
-            pairs = [(p, p.grad) for p in group["params"] if p.grad is not None and p.grad.layout is torch.strided]
+            pairs = [(p, p.grad) for p in group["params"] if p.grad is not None]
+            if any(g.layout is not torch.strided for _, g in pairs):
+                pairs = [(p, g) for p, g in pairs if g.layout is torch.strided]
+                self._note(SPARSE)
             for p, g in pairs:
                 if p.shape != g.shape:
                     raise InputError(f"a parameter has the shape {tuple(p.shape)}, its gradient {tuple(g.shape)}")
@@ -290,6 +298,10 @@ class Probe:
             raise InputError("parameters have changed their shape since the watch began: begin a new one")
         whole = figures_of(parts)
         self.tape.row(step, whole, [whole] if len(parts) == 1 else [figures_of([part]) for part in parts])
+
+    def _note(self, said: str) -> None:
+        if said not in self.tape.notes:
+            self.tape.notes.append(said)
 
     def _decay_of(self, number: int, group: Mapping[str, Any]) -> tuple[float, bool]:
         return float(group.get("weight_decay") or 0.0), bool(self.tape.groups[number]["decoupled"])

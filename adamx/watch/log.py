@@ -28,6 +28,7 @@ LR = ("lr", "learning_rate", "train/learning_rate", "train/lr", "lr-adam", "lr-a
 NORM = ("grad_norm", "gradient_norm", "train/grad_norm", "gnorm")
 NOT_TRAINING = re.compile(r"(^|[^a-z])(val|valid|validation|eval|test|dev)([^a-z]|$)")
 NAN = re.compile(r"(^|[,;|\t\s])-?nan([,;|\t\s]|$)")
+KEY, RUN = ("key", "metric"), ("run_id", "run id")  # of MLflow's long form
 RANGES = ("__min", "__max")  # W&B writes them beside each column
 HINT = 0.3  # a cause that the loss alone suggests: below what is named as the cause
 
@@ -90,8 +91,12 @@ def _columns(path: Path, loss: str | None) -> dict[str, np.ndarray]:
         raise InputError(str(error).replace("dataset ", "log ", 1)) from None
     columns = {name: table.column(name) for name in table.names}
     lower = {name.lower(): name for name in columns}
-    if {"key", "value"} <= set(lower) and columns[lower["key"]].dtype.kind == "U":
-        keys = columns[lower["key"]]
+    key = next((lower[k] for k in KEY if k in lower and columns[lower[k]].dtype.kind == "U"), None)
+    if key and "value" in lower:
+        for name in (lower[n] for n in RUN if n in lower):
+            if len(runs := np.unique(columns[name].astype(str))) > 1:
+                raise InputError(f"{path} has {len(runs)} runs in its column {name!r}: the log of one is needed")
+        keys = columns[key]
         name = _loss({str(key): None for key in np.unique(keys)}, loss)
         columns = {c: v[keys == name] for c, v in columns.items()}
         columns[name] = columns.pop(lower["value"])

@@ -10,7 +10,7 @@ import importlib
 from pathlib import Path
 from typing import Any
 
-from adamx.inputs.errors import InputError, whole
+from adamx.inputs.errors import InputError, real, whole
 from adamx.watch.live import SMOOTHED, Live
 from adamx.watch.tape import Event, Tape
 from adamx.watch.verdict import Verdict, judge
@@ -35,7 +35,8 @@ class Seen:
     ) -> None:
         """Begin; the arguments are those of `adamx.watch.watch.Watch`."""
         self.tape = Tape(every=whole("every", every, 1), first=whole("step", step, 0) + 1, exact=batch == 0)
-        self._live = Live(target, whole("batch", batch, 0), minimum)
+        target = None if target is None else real("target", target)
+        self._live = Live(target, whole("batch", batch, 0), real("minimum", minimum))
         self._record(mlflow)
         self.closed = False
 

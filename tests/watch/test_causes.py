@@ -227,3 +227,9 @@ def test_a_loss_of_all_data_that_goes_up_now_and_then_is_rough():
     shaken = smooth * np.exp(0.03 * draw.normal(size=300))
     assert Scene(tape_of(shaken, exact=True)).rough and not Scene(tape_of(smooth, exact=True)).rough
     assert not Scene(tape_of(shaken)).rough, "batches scatter"
+
+
+def test_a_gradient_that_is_never_finite_again_is_judged():
+    loss, norm = falling(), np.ones(300)
+    loss[100:], norm[40:] = np.nan, np.inf
+    assert judge(tape_of(loss, norm=norm)).symptoms

@@ -125,6 +125,15 @@ def test_logs_of_every_kind_are_read(form, tmp_path, capsys):
     assert b"jumps at step 221" in (tmp_path / "page.html").read_bytes()
 
 
+def test_several_runs_in_one_log_are_refused(tmp_path, capsys):
+    file = tmp_path / "log.csv"
+    rows = [f"{run},{key},{t},{1 / (t + 1)}\n" for run in "ab" for key in ("loss", "acc") for t in range(20)]
+    file.write_text("Run ID,metric,step,value\n" + "".join(rows))
+    assert main([str(file)]) == 2 and "has 2 runs in its column 'Run ID'" in capsys.readouterr().err
+    file.write_text("Run ID,metric,step,value\n" + "".join(rows[:40]))
+    assert main([str(file)]) == 0 and len(log.read(file).loss) == 20
+
+
 def test_a_loss_that_is_nan_is_no_gap(tmp_path):
     file = tmp_path / "log.csv"
     file.write_text("step,loss\n" + "".join(f"{i},{1 / i}\n" for i in range(1, 50)) + "50,nan\n51,\n")

@@ -447,6 +447,13 @@ def test_bad_use_is_one_line():
         adamx.watch(optimizer, 3.0)
     with pytest.raises(InputError, match="complex"):
         adamx.watch(torch.optim.Adam([torch.nn.Parameter(torch.ones(3, dtype=torch.complex64))]))
+    for options, said in (
+        ({"target": "low"}, "target is 'low': a number is needed"),
+        ({"minimum": None}, "minimum is None: a number is needed"),
+        ({"scaler": 3}, r"scaler is int: a torch\.amp\.GradScaler is needed"),
+    ):
+        with pytest.raises(InputError, match=said):
+            adamx.watch(optimizer, **options)
     w = adamx.watch(optimizer)
     with pytest.raises(InputError, match="loss is Tensor: a number"):
         w.loss(torch.ones(3))
@@ -456,6 +463,35 @@ def test_bad_use_is_one_line():
     with pytest.raises(InputError, match="closed"), w:
         pass
     assert w.verdict.cause == "unknown"
+
+
+def test_sparse_gradients_are_left_out_and_it_is_said():
+    table, p = torch.nn.Embedding(10, 4, sparse=True), torch.nn.Parameter(torch.ones(4))
+    optimizer = torch.optim.SGD([*table.parameters(), p], lr=0.1)
+    with adamx.watch(optimizer, every=1) as w:
+        for _ in range(3):
+            optimizer.zero_grad()
+            ((table(torch.tensor([1, 2])) * p) ** 2).sum().backward()
+            norm = float(p.grad.norm())
+            optimizer.step()
+    assert [w.tape.norm[-1], w.tape.whole["grad_norm"][-1]] == pytest.approx([norm] * 2, rel=1e-6)
+    assert str(w.verdict).count("sparse") == 1
+
+
+@pytest.mark.parametrize("name", ["Adafactor", "Muon", "ASGD", "Rprop"])
+def test_every_other_optimizer_of_torch_is_watched_by_copies(name):
+    if not hasattr(torch.optim, name):
+        pytest.skip(f"{name} is not in the torch that is installed")
+    p = torch.nn.Parameter(torch.randn(8, 6))
+    optimizer = getattr(torch.optim, name)([p], lr=1e-2)
+    with adamx.watch(optimizer, every=1) as w:
+        for seed in range(3):
+            p.grad = torch.randn(8, 6, generator=torch.Generator().manual_seed(seed))
+            before = p.detach().clone()
+            optimizer.step()
+    step = float(((p.detach() - before) / 1e-2).square().mean().sqrt())
+    assert w.tape.whole["step_rms"][-1] == pytest.approx(step, rel=1e-4)
+    assert "weight_decay" not in [c.name for c in w.verdict.causes]
 
 
 def test_the_hooks_go_with_the_watch():

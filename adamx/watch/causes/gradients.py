@@ -107,7 +107,8 @@ def exploding_gradient(scene: Scene) -> Cause | None:
     smooth = np.median(np.lib.stride_tricks.sliding_window_view(finite, SMOOTH), axis=1)
     middle = steps[SMOOTH // 2 :]
     i = int(np.clip(scene.onset - middle[0], 0, len(smooth) - 1))
-    base = float(np.quantile(smooth[max(0, i - BEFORE) : i + 1], 0.25))
+    earlier = smooth[max(0, i - BEFORE) : i + 1]
+    base = float(np.quantile(earlier[np.isfinite(earlier)], 0.25)) if np.isfinite(earlier).any() else 0.0
     low = max(0, i - AROUND)
     grown = np.flatnonzero(smooth[low : i + AROUND] > GROWN * base)
     if not base > 0 or not len(grown):
