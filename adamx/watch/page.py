@@ -87,6 +87,12 @@ def _curves(tape: Tape, name: str) -> list[tuple[str, np.ndarray, np.ndarray]]:
     return [(name, *tape.series(name))]
 
 
+def _title(title: str, curves: list[tuple[str, np.ndarray, np.ndarray]]) -> str:
+    """A picture's title; of several curves their names follow in their colors."""
+    names = [f'<span style="color:{COLORS[i % len(COLORS)]}">{name}</span>' for i, (name, *_) in enumerate(curves)]
+    return f"{title}: {', '.join(names)}" if len(names) > 1 else title
+
+
 def _figure(tape: Tape, scene: Scene) -> Any:
     shown = []
     for title, log, names in PICTURES:
@@ -96,7 +102,11 @@ def _figure(tape: Tape, scene: Scene) -> Any:
         if curves:
             shown.append((title, log, curves))
     figure = make_subplots(
-        rows=max(1, len(shown)), cols=1, shared_xaxes=True, vertical_spacing=0.022, subplot_titles=[s[0] for s in shown]
+        rows=max(1, len(shown)),
+        cols=1,
+        shared_xaxes=True,
+        vertical_spacing=0.022,
+        subplot_titles=[_title(title, curves) for title, _, curves in shown],
     )
     for row, (title, log, curves) in enumerate(shown, 1):
         for i, (name, x, y) in enumerate(curves):

@@ -55,7 +55,9 @@ class Verdict:
             said.append("I cannot tell why." if self.symptoms else "I cannot tell: too little was seen.")
         for i, cause in enumerate(self.causes):
             how = "Almost certainly" if cause.sure >= 0.85 else "Probably" if cause.sure >= 0.6 else "Possibly"
-            how = how if i == 0 and self.cause == cause.name else f"Less likely ({cause.sure:.0%})"
+            how = (
+                how if i == 0 and self.cause == cause.name else "Also possible" if cause.sure >= 0.6 else "Less likely"
+            )
             said.append(f"{how}: {IN_WORDS[cause.name]}. {_sentence('; '.join(cause.evidence))}")
             said.append(f"Smallest change: {cause.change}.")
         return [*said, *self.notes]

@@ -16,7 +16,7 @@ from adamx.inputs.errors import InputError
 from adamx.watch import log
 from adamx.watch.__main__ import main
 from adamx.watch.live import Live
-from adamx.watch.page import MOST, page, thinned
+from adamx.watch.page import MOST, _figure, page, thinned
 from adamx.watch.scene import Scene, medians_before
 from adamx.watch.tape import Event
 from adamx.watch.verdict import CAUSES, IN_WORDS, judge
@@ -168,6 +168,13 @@ def test_the_page_has_the_verdict_and_escapes(tmp_path):
     tape.notes.append("<script>alert(1)</script>")
     made = page(tape, judge(tape)).decode()
     assert "<script>alert(1)</script>" not in made and "Healthy" in made
+
+
+def test_several_curves_of_a_picture_are_named_in_their_colors():
+    tape = tape_of(falling(), lr=1e-3)
+    tape.lr.append(tape.lr[0])
+    titles = [a.text for a in _figure(tape, Scene(tape)).layout.annotations]
+    assert any("lr of group 1" in title and "color:#D55E00" in title for title in titles) and "loss" in titles
 
 
 def test_a_thinned_curve_keeps_its_spikes():
