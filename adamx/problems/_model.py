@@ -26,16 +26,20 @@ class Model:
     Attributes:
         loss: f(params, batch) -> the mean loss of the rows, a scalar, in torch or jax.
         init: f(seed) -> params: for torch a dict of tensors, for jax any tree of arrays. Runs of a seed share them.
-        data: arrays with a row each along their first axis; batch is a tuple of some of their rows.
+        data: arrays with a row each along their first axis, or a torch Dataset, which is read once: a batch is a tuple
+            of some of their rows. Or f(seed, step) -> the batch of that step, a tuple of arrays of the same shapes at
+            every step; the recorded loss is then that of `held`.
         batch: rows of a minibatch, drawn with replacement, the same for all runs of a seed; None is all rows.
+        held: (x, y, ...) the rows of the recorded loss where data is a function.
         target: the gap that counts as reached.
     """
 
     loss: Callable[[Any, Any], Any]
     init: Callable[[int], Any]
-    data: tuple[Any, ...]
+    data: Any
     batch: int | None = None
     target: float = 1e-2
+    held: tuple[Any, ...] | None = None
     name: str = "model"
     settings: Mapping[str, Any] = field(default_factory=dict)
     setup: Mapping[str, Any] = field(default_factory=dict)
@@ -45,12 +49,18 @@ class Model:
     seeded: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        if not isinstance(self.data, (tuple, list)) or not self.data:
-            raise InputError(f"data is {type(self.data).__name__}: a tuple of arrays is needed, such as data=(x, y)")
-        rows = {len(array) for array in self.data}
-        if len(rows) > 1 or 0 in rows:
-            raise InputError(f"the arrays of data have {sorted(rows)} rows: as many each, and one at least, are needed")
-        (count,) = rows
+        if self.streams:
+            if self.held is None or self.batch is not None:
+                raise InputError(
+                    "data is a function: held=(x, y) gives the rows of the recorded loss, and batch is None"
+                )
+            _check_rows("held", self.held)
+            return
+        if self.held is not None:
+            raise InputError("held is of data that is a function: of rows, all are the recorded loss's")
+        if hasattr(self.data, "__getitem__") and not isinstance(self.data, (tuple, list, np.ndarray)):
+            object.__setattr__(self, "data", _read(self.data))
+        count = _check_rows("data", self.data)
         most = isinstance(self.batch, (int, np.integer)) and not isinstance(self.batch, bool)
         if self.batch is not None and not (most and 1 <= self.batch <= count):
             raise InputError(f"batch is {self.batch!r}: a whole number from 1 to {count}, or None for all rows")
@@ -119,6 +129,33 @@ class Model:
         name, leaves = self._first
         return name, [tuple(np.shape(leaf)) for leaf in leaves]
 
+    @property
+    def streams(self) -> bool:
+        """True if the batches are a function's."""
+        return callable(self.data)
+
+    @cached_property
+    def drawn(self) -> int | None:
+        """The rows of a minibatch; None where every step has all rows."""
+        return self._shapes[0][0] if self.streams else self.batch
+
+    def made(self, seed: int, step: int) -> list[np.ndarray]:
+        """The batch that the function of data gives."""
+        arrays = _arrays(self.data(seed, step))
+        if [array.shape for array in arrays] != self._shapes:
+            said = f"data({seed}, {step}) has shapes {[array.shape for array in arrays]}"
+            raise InputError(f"{said}, and data(0, 0) has {self._shapes}: the same at every step are needed")
+        return arrays
+
+    @cached_property
+    def _shapes(self) -> list[tuple[int, ...]]:
+        return [array.shape for array in _arrays(self.data(0, 0))]
+
+    @property
+    def rows(self) -> tuple[Any, ...]:
+        """The arrays that the recorded loss is of."""
+        return self.held if self.held is not None else self.data
+
     @cached_property
     def trainings(self) -> dict[Any, Any]:
         """What the engine has made to train it, for the next chunk."""
@@ -140,12 +177,41 @@ class Model:
     @property
     def criteria(self) -> Criteria:
         """The thresholds of its regimes."""
-        return of_batches(self.target, self.batch, self.thresholds)
+        return of_batches(self.target, self.drawn, self.thresholds)
 
     @cached_property
     def digest(self) -> str:
         """The content of what is minimised: code of loss and init, parameters of seed 0, data and size of the batch."""
-        return identity(self.loss, self.init, *self._first, *self.data, self.batch, self.minimum)
+        stream = (self.data,) if self.streams else ()
+        return identity(self.loss, self.init, *self._first, *self.rows, *stream, self.batch, self.minimum)
+
+
+def _check_rows(name: str, arrays: Any) -> int:
+    """How many rows some arrays have."""
+    if not isinstance(arrays, (tuple, list)) or not arrays:
+        raise InputError(f"{name} is {type(arrays).__name__}: a tuple of arrays is needed, such as (x, y)")
+    rows = {len(array) for array in arrays}
+    if len(rows) > 1 or 0 in rows:
+        raise InputError(f"the arrays of {name} have {sorted(rows)} rows: as many each, and one at least, are needed")
+    return rows.pop()
+
+
+def _arrays(batch: Any) -> list[np.ndarray]:
+    """The batch that a user's function gives, as NumPy's."""
+    _check_rows("a batch of data(seed, step)", batch)
+    return [np.asarray(part) for part in batch]
+
+
+def _read(dataset: Any) -> tuple[Any, ...]:
+    """All rows of a torch Dataset."""
+    from torch.utils.data import default_collate
+
+    try:
+        read = default_collate([dataset[row] for row in range(len(dataset))])
+    except (TypeError, RuntimeError) as error:  # as torch says that rows differ, or that there is no len
+        said = f"data is a {type(dataset).__name__} that is not read as rows of one shape: {error}".splitlines()[0]
+        raise InputError(said) from error
+    return tuple(read) if isinstance(read, (tuple, list)) else (read,)
 
 
 def _redrawn(layer: Any) -> None:

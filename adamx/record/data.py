@@ -24,7 +24,7 @@ def inputs(problems: Iterable[Problem]) -> list[DatasetInput]:
     for p in problems:
         if not isinstance(p, Landscape):
             held = p.val_x.shape[0] and (p.val_x, p.val_y) if isinstance(p, Task) else None
-            rows = (p.x, p.y) if isinstance(p, Task) else tuple(map(np.asarray, p.data))
+            rows = (p.x, p.y) if isinstance(p, Task) else tuple(map(np.asarray, p.rows))
             for context, arrays in (("training", rows), ("validation", held)):
                 if arrays:
                     made = _dataset(p, arrays)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from adamx.engine.model import run as of_model
 from adamx.engine.results import concatenate
 from adamx.inputs.errors import InputError
 from adamx.instruments import INSTRUMENTS, LANDSCAPE
+from adamx.portable import rng
 from adamx.problems import problem
 from adamx.problems._model import Model
 
@@ -328,3 +330,75 @@ def test_functions_of_a_script_go_to_processes(tmp_path):
     )
     made = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=120)
     assert made.stdout == "True\n", made.stderr
+
+
+def of_rows(made, data, **options):
+    """The model of `made` on other data."""
+    return dataclasses.replace(made(), data=data, **options)
+
+
+@pytest.mark.parametrize("made", [in_torch, in_jax])
+def test_batches_of_a_function_are_those_of_rows(made, monkeypatch):
+    rows, grid = made(), {"lr": [0.01, 0.02, 0.01], "seed": [0, 0, 3]}
+
+    def batch(seed, step):
+        where = rng.below(len(TASK.x), np.int64(seed), rng.ROWS, np.int64(step), np.arange(32))
+        return TASK.x[where], TASK.y[where].astype(int)
+
+    stream = of_rows(made, batch, batch=None, held=rows.data)
+    assert stream.criteria == rows.criteria
+    for each in ([0, 0, 0], [0, 0, 3]):
+        expected = adamx.simulate("adam", rows, {**grid, "seed": each}, 12, 5, instruments=["grad_norm"])
+        monkeypatch.setattr(of_model, "DRAWN", 3e5)  # several segments between two records
+        found = adamx.simulate("adam", stream, {**grid, "seed": each}, 12, 5, instruments=["grad_norm"])
+        np.testing.assert_allclose(found.loss, expected.loss, rtol=1e-12)
+        np.testing.assert_allclose(found.curves["grad_norm"], expected.curves["grad_norm"], rtol=1e-10)
+        for key in found.figures:
+            np.testing.assert_allclose(found.figures[key], expected.figures[key], rtol=1e-10)
+
+
+def test_a_dataset_is_its_rows(mine):
+    torch = pytest.importorskip("torch")
+
+    class Digits(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(TASK.x)
+
+        def __getitem__(self, row):
+            return TASK.x[row], int(TASK.y[row])
+
+    own = of_rows(in_torch, Digits())
+    tensors = torch.utils.data.TensorDataset(*own.data)
+    for model in (own, of_rows(in_torch, tensors)):
+        found, expected = (adamx.simulate("adam", each, {"lr": [0.01]}, 5) for each in (model, in_torch()))
+        assert np.array_equal(found.loss, expected.loss)
+
+    x, y = map(torch.as_tensor, mine().data)
+    of_file = [of_rows(mine, data).digest for data in ((x, y), torch.utils.data.TensorDataset(x, y), (x, y + 1))]
+    assert of_file[0] == of_file[1] != of_file[2]
+
+    class Ragged(Digits):
+        def __getitem__(self, row):
+            return np.zeros(row + 1)
+
+    with pytest.raises(InputError, match="data is a Ragged that is not read as rows of one shape") as error:
+        of_rows(in_torch, Ragged())
+    assert len(str(error.value).splitlines()) == 1
+
+
+def test_data_of_a_function_needs_rows_that_are_held():
+    def batch(seed, step):
+        return np.zeros((2 + step % 2, 64)), np.zeros(2 + step % 2, int)
+
+    with pytest.raises(InputError, match=r"held=\(x, y\) gives the rows of the recorded loss"):
+        of_rows(in_torch, batch, batch=None)
+    with pytest.raises(InputError, match="batch is None"):
+        of_rows(in_torch, batch, held=in_torch().data)
+    with pytest.raises(InputError, match="held is of data that is a function"):
+        of_rows(in_torch, in_torch().data, held=in_torch().data)
+    with pytest.raises(InputError, match="the arrays of held have"):
+        of_rows(in_torch, batch, batch=None, held=(TASK.x, TASK.y[1:]))
+    with pytest.raises(InputError, match=r"a batch of data\(seed, step\) is ndarray: a tuple of arrays is needed"):
+        of_rows(in_torch, lambda seed, step: TASK.x, batch=None, held=in_torch().data).criteria
+    with pytest.raises(InputError, match=r"data\(0, 1\) has shapes .*3, 64.*the same at every step are needed"):
+        adamx.simulate("adam", of_rows(in_torch, batch, batch=None, held=in_torch().data), {"lr": 0.1}, 4)

@@ -78,8 +78,8 @@ class InTorch:
     def segment(self, step: Callable[..., Any]) -> Callable[..., Any]:
         """f(given, carry, times, rows): the carry after these steps."""
 
-        def several(given: Any, carry: Any, times: np.ndarray, rows: np.ndarray) -> Any:
-            for t, some in zip(times.tolist(), self.put(rows), strict=True):
+        def several(given: Any, carry: Any, times: np.ndarray, rows: tuple[np.ndarray, ...]) -> Any:
+            for t, *some in zip(times.tolist(), *map(self.put, rows), strict=True):
                 carry = step(given, carry, t, some)
             return carry
 

@@ -29,6 +29,7 @@ from adamx.schedules import Schedule
 BYTES = 1e9  # that all arrays of a stack may take, roughly
 NEAR = 1e7  # that its parameters, gradients and state may take: what a core's cache has room for
 LEAST, MOST = 8, 64  # runs of a stack that memory does not limit
+DRAWN = 1e8  # bytes of minibatches that are drawn at a time
 TRIAL = 0.5  # seconds, at least, that the speed of a way is measured for
 SHORT = 10.0  # seconds that a chunk takes stacked, below which processes, which have to begin, are not tried
 
@@ -53,7 +54,7 @@ def chunk_runs(problem: Model, whole: Chunk) -> int:
 def _stack(problem: Model, chunk: Chunk) -> int:
     """How many runs are computed side by side."""
     own = 8 * problem.dim * (6 + len(chunk.rule.State._fields) + (12 if chunk.instruments else 0))
-    rows = 32 * sum(np.asarray(array).size for array in problem.data)
+    rows = 32 * sum(np.asarray(array).size for array in problem.rows)
     return max(1, int(min(BYTES / (own + rows), np.clip(NEAR / own, LEAST, MOST))))
 
 
@@ -146,23 +147,27 @@ def stack(problem: Model, chunk: Chunk) -> Results:
 
 def _training(problem: Model, chunk: Chunk) -> Training:
     """The training of a chunk, made once for all chunks of a sweep."""
-    shared = problem.batch is None or len(set(chunk.seeds.tolist())) == 1
+    shared = not problem.drawn or len(set(chunk.seeds.tolist())) == 1
     key = chunk.rule, chunk.dtype, chunk.scheduled, shared
     if key not in problem.trainings:
         problem.trainings[key] = Training(problem, *key)
     return problem.trainings[key]
 
 
-def _drawn(seeds: np.ndarray, times: np.ndarray, count: int, batch: int | None) -> np.ndarray:
-    """(steps, seeds, rows) of every minibatch: the draws of tasks."""
-    if batch is None:
-        return np.broadcast_to(np.arange(count), (len(times), 1, count))
-    where = np.arange(batch)
-    return rng.below(count, seeds[None, :, None], rng.ROWS, times[:, None, None], where[None, None])
+def batches(problem: Model, seeds: np.ndarray, times: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Arrays (steps, seeds, rows, ...) of every minibatch: what a function makes, or the rows that tasks draw too."""
+    if problem.streams:
+        made = [[problem.made(int(seed), int(t)) for seed in seeds] for t in times]
+        return tuple(np.array([[batch[i] for batch in row] for row in made]) for i in range(len(made[0][0])))
+    count = len(problem.rows[0])
+    if problem.batch is None:
+        return (np.broadcast_to(np.arange(count), (len(times), 1, count)),)
+    where = np.arange(problem.batch)
+    return (rng.below(count, seeds[None, :, None], rng.ROWS, times[:, None, None], where[None, None]),)
 
 
 def _trained(problem: Model, chunk: Chunk, training: Training) -> Results:
-    frame, runs, count = training.frame, len(chunk), len(problem.data[0])
+    frame, runs = training.frame, len(chunk)
     seeds, of_run = np.unique(chunk.seeds, return_inverse=True)
     column = lambda values: frame.put(np.asarray(values, np.float64)[:, None])  # noqa: E731
     given = Given(
@@ -175,7 +180,7 @@ def _trained(problem: Model, chunk: Chunk, training: Training) -> Results:
     )
 
     def rows(t: int) -> Any:
-        return frame.put(_drawn(seeds, np.full(1, t, np.int64), count, problem.batch)[0])
+        return tuple(frame.put(part[0]) for part in batches(problem, seeds, np.full(1, t, np.int64)))
 
     if chunk.x0 is None:
         starts = [frame.leaves(int(seed)) for seed in seeds]
@@ -183,14 +188,15 @@ def _trained(problem: Model, chunk: Chunk, training: Training) -> Results:
     else:
         x = training.flat_leaves(chunk.x0)
     carry, records = training.start(x, given), chunk.records.tolist()
+    length = max(1, int(DRAWN // sum(part.nbytes for part in batches(problem, seeds, np.zeros(1, np.int64)))))
     loss, looks = np.empty((len(records), runs), chunk.dtype), Looks(chunk, problem.dim)
     for record, t in enumerate(records):
         loss[record] = frame.get(frame.losses(training.shaped(carry.x), given.data))
         if looks.names:
             _show(looks, record, training, given, carry, t, rows(t))
         times = np.arange(t, records[record + 1] if t < chunk.steps else t, dtype=np.int64)
-        if len(times):
-            carry = training.segment(given, carry, times, _drawn(seeds, times, count, problem.batch))
+        for some in np.split(times, range(length, len(times), length)) if len(times) else ():
+            carry = training.segment(given, carry, some, batches(problem, seeds, some))
         if chunk.tick:
             chunk.tick(runs * t)
     carry, _ = training.last(given, carry, chunk.steps, rows(chunk.steps))

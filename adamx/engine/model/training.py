@@ -71,8 +71,8 @@ class Training:
 
     @cached_property
     def data(self) -> Any:
-        """The model's arrays, in its framework."""
-        return tuple(map(self.frame.put, self.model.data))
+        """The rows that the recorded loss is of, in the model's framework."""
+        return tuple(map(self.frame.put, self.model.rows))
 
     def flat_leaves(self, whole: np.ndarray) -> Any:
         """The leaves (runs, elements) of an array (runs, parameters)."""
@@ -93,9 +93,11 @@ class Training:
         return Carry(x, tuple(0 * leaf for leaf in x), states, clock, figures, marks)
 
     def _slopes(self, given: Given, x: Any, rows: Any) -> Any:
-        """The loss of a step's minibatch, and its gradient."""
-        rows = rows[0] if self.shared else rows[given.run]
-        value, g = self.gradients(self.shaped(x), tuple(array[rows] for array in given.data))
+        """The loss of a step's minibatch, and its gradient; rows: see `batches`."""
+        batch = tuple(part[0] if self.shared else part[given.run] for part in rows)
+        if not self.model.streams:
+            batch = tuple(array[batch[0]] for array in given.data)
+        value, g = self.gradients(self.shaped(x), batch)
         return value, tuple(part.reshape(leaf.shape) for part, leaf in zip(g, x, strict=True))
 
     def _look(self, given: Given, carry: Carry, t: Any, rows: Any) -> Any:
