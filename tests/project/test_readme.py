@@ -65,6 +65,9 @@ def test_a_model_of_ones_own():
     exec(example.replace("steps=300", "steps=40"), namespace)
     assert namespace["results"].loss.shape == (41, 4) and np.isfinite(namespace["results"].loss).all()
     assert len(namespace["optimizer"].param_groups) == 1
+    pytest.importorskip("jax")
+    exec(next(block for block in BLOCKS if "import jax" in block).replace("steps=300", "steps=40"), namespace)
+    assert namespace["results"].loss.shape == (41, 4) and (namespace["results"].loss[-1] < 2.3).all()
 
 
 def test_the_watch(tmp_path, monkeypatch):
