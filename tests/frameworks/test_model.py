@@ -17,6 +17,7 @@ from adamx.engine.model import run as of_model
 from adamx.engine.results import concatenate
 from adamx.inputs.errors import InputError
 from adamx.instruments import INSTRUMENTS, LANDSCAPE
+from adamx.optimizers import optimizers
 from adamx.portable import rng
 from adamx.problems import problem
 from adamx.problems._model import Model
@@ -402,3 +403,19 @@ def test_data_of_a_function_needs_rows_that_are_held():
         of_rows(in_torch, lambda seed, step: TASK.x, batch=None, held=in_torch().data).criteria
     with pytest.raises(InputError, match=r"data\(0, 1\) has shapes .*3, 64.*the same at every step are needed"):
         adamx.simulate("adam", of_rows(in_torch, batch, batch=None, held=in_torch().data), {"lr": 0.1}, 4)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("name", optimizers())
+def test_every_rule_keeps_the_type_of_a_training_in_jax(name, dtype):
+    jax = pytest.importorskip("jax")
+    model = Model(lambda p, batch: ((batch[0] @ p) ** 2).mean(), lambda _: jax.numpy.ones(3), (np.eye(3),))
+    chunk = next(engine.chunks(name, model, {"lr": [0.1, 0.2], "lr_warmup": 2}, 9, dtype=dtype, schedule="cosine"))
+    training = of_model._training(model, chunk)
+    with training.frame.exact():
+        given = of_model.given_of(training, chunk, np.zeros(2, int))
+        carry = training.start((jax.numpy.ones((2, 3), dtype),), given)
+        rows = (jax.numpy.arange(3)[None],)
+        after = jax.eval_shape(training._step, given, carry, jax.numpy.asarray(1), rows)
+    types = [[leaf.dtype for leaf in jax.tree.leaves(each)] for each in (carry, after)]
+    assert types[0] == types[1] and set(map(str, types[0])) == {dtype}

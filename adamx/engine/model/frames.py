@@ -36,6 +36,10 @@ class InTorch:
         tensor = array if isinstance(array, self.torch.Tensor) else self.torch.from_numpy(np.array(array))
         return tensor.to(self.device, self.dtype if tensor.is_floating_point() else None)
 
+    def real(self, t: Any) -> Any:
+        """A step's number as a real one."""
+        return float(t)
+
     def get(self, array: Any) -> np.ndarray:
         """An array of the framework as NumPy's."""
         return array.detach().cpu().numpy() if isinstance(array, self.torch.Tensor) else np.asarray(array)
@@ -101,6 +105,9 @@ class InJax:
     def put(self, array: Any) -> Any:
         array = np.asarray(array)
         return self.jax.numpy.asarray(array, self.dtype if np.issubdtype(array.dtype, np.floating) else None)
+
+    def real(self, t: Any) -> Any:
+        return self.jax.numpy.asarray(t, self.dtype)
 
     def get(self, array: Any) -> np.ndarray:
         return np.asarray(array)

@@ -166,18 +166,24 @@ def batches(problem: Model, seeds: np.ndarray, times: np.ndarray) -> tuple[np.nd
     return (rng.below(count, seeds[None, :, None], rng.ROWS, times[:, None, None], where[None, None]),)
 
 
-def _trained(problem: Model, chunk: Chunk, training: Training) -> Results:
-    frame, runs = training.frame, len(chunk)
-    seeds, of_run = np.unique(chunk.seeds, return_inverse=True)
+def given_of(training: Training, chunk: Chunk, run: np.ndarray) -> Given:
+    """What the steps of a chunk read; run: (runs,) which of the seeds a run has."""
+    frame = training.frame
     column = lambda values: frame.put(np.asarray(values, np.float64)[:, None])  # noqa: E731
-    given = Given(
+    return Given(
         h=chunk.rule.Hyper(**{key: column(values) for key, values in chunk.hyper.items()}),
         schedule=Schedule(**{key: column(values) for key, values in chunk.schedule[1].items()}),
         data=training.data,
-        run=frame.put(of_run),
+        run=frame.put(run),
         steps=chunk.steps,
         tail=tail_start(chunk.steps),
     )
+
+
+def _trained(problem: Model, chunk: Chunk, training: Training) -> Results:
+    frame, runs = training.frame, len(chunk)
+    seeds, of_run = np.unique(chunk.seeds, return_inverse=True)
+    given = given_of(training, chunk, of_run)
 
     def rows(t: int) -> Any:
         return tuple(frame.put(part[0]) for part in batches(problem, seeds, np.full(1, t, np.int64)))

@@ -111,10 +111,13 @@ class Training:
 
     def _paced(self, given: Given, clock: Any, t: Any) -> Any:
         """What depends on time alone in step t: (h, clock, now)."""
-        h = given.h
+        h, time = (
+            given.h,
+            self.frame.real(t + 1),
+        )  # a whole number's root would be float64, whatever the training's type
         if self.factor:
-            h = h._replace(lr=h.lr * self.factor(t + 1, given.steps, given.schedule))
-        return h, *self.on.per_step(t + 1, clock, h)
+            h = h._replace(lr=h.lr * self.factor(time, given.steps, given.schedule))
+        return h, *self.on.per_step(time, clock, h)
 
     def _step(self, given: Given, carry: Carry, t: Any, rows: Any) -> Carry:
         carry, g = self._look(given, carry, t, rows)
