@@ -33,8 +33,8 @@ class Launch:
         dtype, backend, schedule, storage: the kernel's arithmetic, where it runs, the schedule of lr, and the formats
             that numbers are kept in (as for `simulate.precision`).
         instruments: what is shown besides the loss.
-        engine: how a model is computed.
         config: the resolved configuration; a swept value stands there as it was typed.
+        engine: how a model is computed.
     """
 
     rule: Rule
@@ -49,8 +49,8 @@ class Launch:
     schedule: str
     storage: dict[str, str | None]
     instruments: str | Sequence[str]
-    engine: str
     config: dict[str, Any]
+    engine: str = backends.AUTO
 
     def __len__(self) -> int:
         return len(self.seeds)

@@ -22,7 +22,6 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from adamx import optimizers, problems
-from adamx.engine.backends import AUTO
 from adamx.engine.launch import Launch
 from adamx.engine.results import Results
 from adamx.inputs.errors import InputError
@@ -85,7 +84,6 @@ class Recorded:
             schedule=r.schedule,
             storage={key: value for key, _, value in (pair.partition("=") for pair in kept)},
             instruments=(),  # instruments do not change a run
-            engine=AUTO,
             config={},
         )
 
