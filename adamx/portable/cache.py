@@ -9,22 +9,31 @@ from __future__ import annotations
 
 import os
 import pickle
+import secrets
 import stat
 import tempfile
 import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
 from filelock import FileLock, Timeout
+from numba.core.bytecode import FunctionIdentity
 from numba.core.caching import FunctionCache
 from numba.core.serialize import dumps
 
 from adamx.portable import F
 from adamx.portable.content import UnreadableError, digest
+
+# Numba names the functions within a kernel by a number that counts what a process has compiled. Kernels that two
+# processes made can have one name for two functions, and a process that loads both would call the first for both:
+# other numbers, or a crash. So every process counts from a number of its own. There is no public way.
+FunctionIdentity._unique_ids = count(secrets.randbits(62))
+COUNTED = 2  # of kernels that are kept: those before were counted from 1
 
 DIGEST = 16  # bytes
 PATIENCE = 600  # seconds for another process that compiles the same kernel; then it is compiled here too
@@ -40,7 +49,7 @@ def cached(decorate: Callable[..., Any], kernel: F, name: str, *also: object, di
         also: what else the code depends on, such as its dtype. disk: the class of Numba's cache for the target.
     """
     try:
-        key = digest(kernel, *also)
+        key = digest(kernel, COUNTED, *also)
     except UnreadableError as error:
         warnings.warn(f"{name} is compiled anew in every process: it reads {error}", RuntimeWarning, stacklevel=2)
         return decorate(kernel)

@@ -36,7 +36,7 @@ def on_cpu(problem, whole):
     arrays = prepare(problem, whole, layout)
     with np.errstate(all="ignore"):
         for times in whole.launches(STEPS // 2, 1.0):
-            kernel.py_func(*arrays, times)
+            kernel.py_func(0, len(whole), *arrays, times)
     return arrays
 
 

@@ -13,6 +13,7 @@ import libm
 import numba
 import numpy as np
 import pytest
+from numba.core.bytecode import FunctionIdentity
 
 import adamx
 from adamx.optimizers import optimizers
@@ -301,3 +302,26 @@ def test_what_calls_libm_is_known_from_its_code():
     assert {"spam", "adam_atan2", "padam"} <= {name for name in optimizers() if libm.of_rule(name)}
     assert not any(map(libm.of_rule, ("adam", "lamb", "nadam", "radam", "lion")))
     assert libm.of_landscape("rastrigin") and libm.of_landscape("power") and not libm.of_landscape("rosenbrock")
+
+
+def test_kernels_of_two_processes_do_not_mix(tmp_path):
+    """Each compiles one; where both are loaded, each calls its own functions."""
+    code = """
+import sys, adamx
+for name in sys.argv[1:]:
+    print(name, adamx.simulate("adam", name, {"lr": [0.003, 0.02]}, 5).loss[-1].tolist())
+"""
+
+    def said(*names):
+        environment = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+        made = subprocess.run(
+            [sys.executable, "-c", code, *names], capture_output=True, text=True, check=True, env=environment
+        )
+        return made.stdout
+
+    apart = said("rosenbrock") + said("beale")
+    assert said("rosenbrock", "beale") == apart
+
+
+def test_numba_still_counts_the_functions_of_a_process_as_it_did():
+    assert FunctionIdentity.from_function(lambda: None).unique_id > 2**20, "see the top of portable/cache.py"

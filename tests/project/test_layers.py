@@ -14,9 +14,9 @@ ROOT = Path(adamx.__file__).parent
 # place of its own, before the rest of its folder.
 ORDER = (
     "inputs.errors inputs.commands inputs.files inputs.axes portable regimes schedules optimizers inputs models "
-    "problems instruments engine.chunk engine.results engine.kernels engine.arrays engine.cpu engine.cuda engine "
-    "watch.tape watch.scene torch record watch analysis report sweep race reproduce replay why optax doctor open "
-    "sweep.recorded sweep.python sweep.__init__ _hydra _moved __main__"
+    "problems instruments engine.backends engine.chunk engine.results engine.kernels engine.arrays engine.cpu "
+    "engine.cuda engine watch.tape watch.scene torch record watch analysis report sweep race reproduce replay why "
+    "optax doctor open sweep.recorded sweep.python sweep.__init__ _hydra _moved __main__"
 ).split()
 SHOWN_BY = {"engine.results": {"analysis", "engine"}}  # imported within methods, to rank or draw an object
 ONLY_IN = {

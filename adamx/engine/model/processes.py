@@ -72,8 +72,4 @@ def _of_part(place: str, part: Chunk) -> Results:
     from adamx.engine.model.run import stack
 
     problem, rule = _unpacked(place)
-    if problem.example[0] == "torch":
-        import torch
-
-        torch.set_num_threads(1)
     return stack(problem, replace(part, rule=rule))
