@@ -4,8 +4,7 @@
 
 256 values of lr x 200 steps of Adam in float32, the loss of all rows at the start and the end. By hand, in torch: a
 loop over the settings, each with torch.optim.Adam(fused=True); in jax: jit(vmap(scan)) with Adam written out. adamx
-also follows every run at every step, which is what its regimes come from; the ways by hand keep nothing. adamx compiles
-a jax model anew in every call; by hand only the first call does.
+also follows every run at every step, which is what its regimes come from; the ways by hand keep nothing.
 """
 
 from __future__ import annotations
