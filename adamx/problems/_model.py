@@ -73,6 +73,7 @@ class Model:
             module: a module, whose layers every seed draws anew with `reset_parameters`, so that they start as torch
                 starts them; what has no such method stays as it is. Or a function that makes one, such as
                 `lambda: GPT(config)`, called after torch's seed is set: it starts as its own code says.
+                Parameters with requires_grad=False keep their values and are not trained.
             loss_fn: f(outputs, targets) -> scalar, such as `torch.nn.functional.cross_entropy`.
             data: (inputs, targets).
             options: those of Model, such as batch.
@@ -88,6 +89,8 @@ class Model:
         if not isinstance(module, torch.nn.Module):
             raise InputError(f"module is {type(module).__name__}: a torch.nn.Module, or a function that makes one")
 
+        if not any(p.requires_grad for p in module.parameters()):
+            raise InputError("module has no parameter that is trained: each has requires_grad=False")
         for name, layer in module.named_modules():
             kind = type(layer).__name__
             if getattr(layer, "track_running_stats", False):
@@ -102,7 +105,7 @@ class Model:
                 fresh = make() if make else copy.deepcopy(module)
                 if not make:
                     fresh.apply(_redrawn)  # a layer after those that it is made of
-            return {name: p.detach() for name, p in fresh.named_parameters()}
+            return {name: p.detach() for name, p in fresh.named_parameters() if p.requires_grad}
 
         def loss(params: Any, batch: Any) -> Any:
             inputs, targets = batch

@@ -419,3 +419,20 @@ def test_every_rule_keeps_the_type_of_a_training_in_jax(name, dtype):
         after = jax.eval_shape(training._step, given, carry, jax.numpy.asarray(1), rows)
     types = [[leaf.dtype for leaf in jax.tree.leaves(each)] for each in (carry, after)]
     assert types[0] == types[1] and set(map(str, types[0])) == {dtype}
+
+
+def test_frozen_parameters_are_neither_drawn_nor_trained():
+    torch = pytest.importorskip("torch")
+    frozen, head = torch.nn.Linear(64, 8).double(), torch.nn.Linear(8, 10).double()
+    frozen.requires_grad_(False)
+    net, data = torch.nn.Sequential(frozen, head), (TASK.x, TASK.y.astype(int))
+    kept = Model.of(net, torch.nn.functional.cross_entropy, data)
+    found = adamx.simulate("adam", kept, {"lr": [0.01]}, 5)
+    assert found.x.shape == (1, 90) and found.loss[-1] < found.loss[0]
+    outputs = torch.func.functional_call(net, kept.init(0), (torch.as_tensor(data[0]),))  # the frozen layer as it is
+    loss = torch.nn.functional.cross_entropy(outputs, torch.as_tensor(data[1])).item()
+    np.testing.assert_allclose(found.loss[0, 0], loss, rtol=1e-12)
+    assert sorted(kept.init(0)) == ["1.bias", "1.weight"]
+    head.requires_grad_(False)
+    with pytest.raises(InputError, match="no parameter that is trained"):
+        Model.of(net, torch.nn.functional.cross_entropy, data)

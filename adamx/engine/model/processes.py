@@ -36,7 +36,7 @@ def computed(problem: Model, parts: Sequence[Chunk], count: int) -> Iterator[Res
     try:
         yield from pool(delayed(_of_part)(place, part) for part in own)
     except BrokenProcessPool as error:  # killed, most likely as the memory was full
-        said = f"a process of {problem.name} ended suddenly: take engine=stacked, or fewer threads"
+        said = f"a process of {problem.name} ended suddenly: take engine=stacked (backend.engine=stacked of a sweep)"
         raise InputError(said) from error
 
 
