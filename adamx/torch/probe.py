@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Callable, Mapping
-from math import ceil, inf, isfinite, nan, sqrt
+from math import inf, isfinite, nan
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,7 @@ from adamx.torch.curvature import curvature
 from adamx.torch.figures import Part, Sums, together
 from adamx.torch.formulas import Formula, formula_of, limit, of_copy, scales
 from adamx.torch.glance import glance
+from adamx.torch.measures import figures_of
 from adamx.torch.optimizer import Optimizer
 from adamx.torch.shards import local
 from adamx.watch.tape import MEASURES, Event, Tape
@@ -31,9 +32,7 @@ FIRST = 5  # steps that are all measured
 OUTLIER = 4.0
 AFTER = 3  # steps measured after an unusual one
 MOST = 20, 0.02  # unusual steps measured: as many, or this share of all steps
-QUANTILES = 0.1, 0.5, 0.9
 PRODUCTS = 3  # of the power iteration at a time
-SMALL = 16  # coordinates from which a tensor can be said to be dead
 PLAIN_MOMENTUM = (torch.optim.SGD, torch.optim.RMSprop)
 HYPER = ("lr", "eps", "weight_decay", "momentum", "alpha", "rho", "nesterov", "amsgrad", "maximize", "beta1", "beta2")
 
@@ -356,48 +355,3 @@ class Probe:
         self.vector = found.vector or None
         edge = min(limits, default=inf)
         self.tape.curve(step, curvature=found.along, sharpness=found.sharpness, sharpness_limit=edge)
-
-
-def figures_of(parts: list[tuple[Part, np.ndarray, tuple[float, bool]]]) -> dict[str, float]:
-    """MEASURES of some groups together."""
-    every = np.concatenate([part.sums for part, _, _ in parts], axis=1)
-    sums = Sums(*every)
-    sizes = np.concatenate([sizes for _, sizes, _ in parts])
-    n = float(sizes.sum())
-    if not n:
-        return dict.fromkeys(MEASURES, nan)
-    rates = [part.rates for part, _, _ in parts]
-    quantiles = _quantiles(rates[0] if len(rates) == 1 else np.concatenate(rates))
-    large = sizes >= SMALL
-    total = dict(zip(Sums._fields, every.sum(axis=1).tolist(), strict=True))
-    pulled = pushed = 0.0
-    for part, _, (decay, apart) in parts:
-        pulled += decay**2 * float(part.sums.x2.sum())
-        pushed += float((part.sums.core2 if apart else part.sums.g2).sum())
-    return {
-        "grad_norm": sqrt(total["g2"]) if total["g2"] >= 0 else nan,
-        "step_rms": sqrt(total["step2"] / n) if total["step2"] >= 0 else nan,
-        "largest_step": float(np.max(sums.largest)),
-        "below_eps": total["below"] / n,
-        "effective_lr_10": quantiles[0],
-        "effective_lr_50": quantiles[1],
-        "effective_lr_90": quantiles[2],
-        "lag": sqrt(total["lag"] / n) if total["lag"] >= 0 else nan,
-        "root_rms": sqrt(total["root2"] / n) if total["root2"] >= 0 else nan,
-        "weight_rms": sqrt(total["x2"] / n) if total["x2"] >= 0 else nan,
-        "decay": sqrt(pulled / pushed) if pushed > 0 else (inf if pulled > 0 else 0.0),
-        "zero_grads": total["zero"] / n,
-        "nonfinite_grads": total["nonfinite"] / n,
-        "lost_updates": total["lost"] / n,
-        "dead": total["dead"] / n,
-        "dead_most": float((sums.dead / np.maximum(sizes, 1))[large].max()) if large.any() else 0.0,
-    }
-
-
-def _quantiles(rates: np.ndarray) -> list[float]:
-    """The rates at 10, 50 and 90 % of those that are finite: one of them each (the inverted distribution function)."""
-    rates = np.sort(rates)
-    count = int(np.searchsorted(rates, inf))  # none is negative, and NaN stands behind infinity
-    if not count:
-        return [nan] * len(QUANTILES)
-    return rates[[max(0, ceil(q * count) - 1) for q in QUANTILES]].tolist()

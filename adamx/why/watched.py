@@ -12,8 +12,9 @@ from adamx.watch.recording import CHECKPOINT, rescued
 
 FILE = """\
 FILE.py has `loss(params, batch)`, a scalar of torch, with tensors by name as torch.func.functional_call takes them; and
-`batch(step)`, the batch of a step of the training. `names` are those of the parameters in the optimizer's order, where
-it was not made from named_parameters(); `optimizer` is its class, where that is none of torch.optim's."""
+`batch(step)`, the batch of a step of the training, counted from 1. `names` are those of the parameters in the
+optimizer's order, where it was not made from named_parameters(); `optimizer` is its class, where that is none of
+torch.optim's."""
 
 
 def said(found: Watched) -> list[str]:

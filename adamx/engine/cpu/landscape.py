@@ -1,10 +1,10 @@
 """The CPU kernel for landscapes: runs side by side in SIMD lanes.
 
-`LANES` runs make a block, threads share the blocks, and within one every phase of a step is a loop
-over lanes on rows of one small scratch array, `a[row, lane]`. That the rows share an array and lie a constant distance
-apart is what lets the compiler prove that they do not overlap; that points and gradients are tuples with static indices
-is what keeps the loop free of memory it does not need. A lane's arithmetic does not depend on its neighbours, so a run
-is the same to the bit wherever it lands.
+`LANES` runs make a block, threads share the blocks, and within one every phase of a step is a loop over lanes on rows
+of one small scratch array, `a[row, lane]`. That the rows share an array and lie a constant distance apart is what lets
+the compiler prove that they do not overlap; that points and gradients are tuples with static indices is what keeps the
+loop free of memory it does not need. A lane's arithmetic does not depend on its neighbours, so a run is the same to the
+bit wherever it lands.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import numpy as np
 
 from adamx.engine.kernels.landscape import Kind, lane
 from adamx.engine.kernels.layout import Layout
+from adamx.portable import portable
 from adamx.portable.cache import cached
 
 LANES = 64
@@ -32,7 +33,8 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
     TOTAL, MARKS, GAP, CHANGED = layout.total, layout.total_marks, layout.gap, layout.changed
     lanes = np.uint64(LANES)
 
-    def advanced(block, runs, constants, curves, times):
+    @portable  # within the loop over blocks it would share its registers, which costs a tenth of the speed
+    def one_block(block, runs, constants, curves, times):
         carry, marks, seeds = runs
         params, criteria, minimum, noise, minimizers = constants
         loss, final, out = curves
@@ -96,11 +98,8 @@ def kernel_for(kind: Kind) -> tuple[Layout, Any]:
             for row in range(MARKS):
                 marks[row, first + at] = k[row, at]
 
-    # Inlined, it would share its registers with the loop over blocks, which costs a tenth of the speed.
-    one = numba.njit(error_model="numpy")(advanced)
-
     def kernel(start, stop, runs, constants, curves, times):
         for block in range(start, stop):
-            one(block, runs, constants, curves, times)
+            one_block(block, runs, constants, curves, times)
 
     return layout, cached(numba.njit(nogil=True, error_model="numpy"), kernel, kind.name, kind.dtype)

@@ -7,7 +7,6 @@ the same stacks whatever the way and the number of cores, and the results are th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
@@ -32,10 +31,6 @@ LEAST, MOST = 8, 64  # runs of a stack that memory does not limit
 DRAWN = 1e8  # bytes of minibatches that are drawn at a time
 TRIAL = 0.5  # seconds, at least, that the speed of a way is measured for
 SHORT = 10.0  # seconds that a chunk takes stacked, below which processes, which have to begin, are not tried
-
-
-def configure(settings: Mapping[str, Any]) -> str:
-    return ""
 
 
 def compiled(problem: Model, chunk: Chunk) -> bool:
